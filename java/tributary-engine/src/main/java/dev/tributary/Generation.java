@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary;
+
+import dev.tributary.engine.run.Engine;
+import dev.tributary.engine.run.PassRecord;
+import dev.tributary.engine.run.Request;
+import dev.tributary.engine.text.Tokenizer;
+import java.lang.ref.Cleaner;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import java.util.NoSuchElementException;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicBoolean;
+
+/**
+ * One text as it is generated. Iterate over it to read parts of the text as they become certain, or ask for the whole.
+ * Any thread may call any method; waiting callers never hold the device up.
+ *
+ * <p>Closing an unfinished generation cancels it and gives its memory back within one step; one that nobody can reach
+ * any more is cancelled too, unless its {@link #future()} was taken. A generation that has ended can be read for as long
+ * as it is reachable, closed or not.
+ */
+public final class Generation implements Iterable<String>, AutoCloseable {
+    private static final Cleaner CLEANER = Cleaner.create();
+
+    private final Request request;
+    private final Tokenizer tokenizer;
+    private final Cancellation cancellation;
+    private final Cleaner.Cleanable cleanable;
+    private final AtomicBoolean iterated = new AtomicBoolean();
+
+    Generation(Engine engine, Request request, Tokenizer tokenizer) {
+        this.request = request;
+        this.tokenizer = tokenizer;
+        cancellation = new Cancellation(engine, request);
+        cleanable = CLEANER.register(this, cancellation);
+    }
+
+    /** What the Cleaner runs; must not reach the generation. */
+    private static final class Cancellation implements Runnable {
+        private final Engine engine;
+        private final Request request;
+        private volatile boolean abandonable = true;
+
+        Cancellation(Engine engine, Request request) {
+            this.engine = engine;
+            this.request = request;
+        }
+
+        @Override
+        public void run() {
+            if (abandonable) {
+                cancel();
+            }
+        }
+
+        void cancel() {
+            if (!request.isDone()) {
+                request.cancel();
+                engine.wake();
+            }
+        }
+    }
+
+    /**
+     * The text, part by part; a part never splits a character. Can be asked for once. Its methods wait for the next part.
+     *
+     * @return the iterator
+     * @throws IllegalStateException the second time
+     */
+    @Override
+    public Iterator<String> iterator() {
+        if (iterated.getAndSet(true)) {
+            throw new IllegalStateException(
+                    "a generation can be iterated once; text() can be read any number of times");
+        }
+        return new Parts(this);
+    }
+
+    private static final class Parts implements Iterator<String> {
+        // Keeps the generation reachable, and so uncancelled, while it is iterated.
+        private final Generation generation;
+        private int index;
+        private Optional<String> next = Optional.empty();
+
+        Parts(Generation generation) {
+            this.generation = generation;
+        }
+
+        @Override
+        public boolean hasNext() {
+            if (next.isEmpty()) {
+                next = generation.request.awaitChunk(index);
+            }
+            return next.isPresent();
+        }
+
+        @Override
+        public String next() {
+            if (!hasNext()) {
+                throw new NoSuchElementException("the text has ended");
+            }
+            String part = next.orElseThrow();
+            next = Optional.empty();
+            index++;
+            return part;
+        }
+    }
+
+    /**
+     * Waits for the end.
+     *
+     * @return the whole text
+     * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws DeviceException when the device failed
+     */
+    public String text() {
+        return await(Request::text);
+    }
+
+    /**
+     * Waits for the end.
+     *
+     * @return the generated tokens; an end token is the last of them
+     * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws DeviceException when the device failed
+     */
+    public int[] tokens() {
+        return await(Request::tokens);
+    }
+
+    /**
+     * Waits for the end.
+     *
+     * @return why it ended
+     * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws DeviceException when the device failed
+     */
+    public FinishReason finishReason() {
+        return await(Request::reason);
+    }
+
+    /**
+     * Waits for the end.
+     *
+     * @return the passes with their token trees; empty unless {@link GenerationOptions#trace()}
+     * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws DeviceException when the device failed
+     * @throws ModelClosedException when the model was closed since
+     */
+    public List<PassTrace> trace() {
+        List<PassRecord> passes = await(Request::passes);
+        List<PassTrace> traces = new ArrayList<>();
+        for (PassRecord pass : passes) {
+            List<PassTrace.Node> nodes = new ArrayList<>();
+            for (int node = 0; node < pass.tokens().length; node++) {
+                nodes.add(new PassTrace.Node(
+                        pass.tokens()[node],
+                        tokenizer.decode(pass.tokens()[node]),
+                        pass.parents()[node],
+                        pass.depths()[node],
+                        pass.probabilities()[node],
+                        pass.accepted()[node]));
+            }
+            traces.add(new PassTrace(traces.size(), nodes, pass.bonus(), tokenizer.decode(pass.bonus())));
+        }
+        return List.copyOf(traces);
+    }
+
+    /** {@return the figures so far; does not wait} */
+    public GenerationStats stats() {
+        return request.counters(GenerationStats::new);
+    }
+
+    /**
+     * The whole text as a future, completed on a thread of the common pool: exceptionally with
+     * {@link GenerationCancelledException} or {@link DeviceException}. From here on the generation runs to its end even
+     * when it is not reachable any more. Cancelling the future does not cancel the generation.
+     *
+     * @return a new future
+     */
+    public CompletableFuture<String> future() {
+        cancellation.abandonable = false;
+        return request.future();
+    }
+
+    /** Ends the generation within one step; those who wait get a {@link GenerationCancelledException}. */
+    public void cancel() {
+        cancellation.cancel();
+    }
+
+    /** Cancels the generation if it has not ended. Idempotent. */
+    @Override
+    public void close() {
+        cancellation.abandonable = true;
+        cleanable.clean();
+    }
+
+    private <T> T await(java.util.function.Function<Request, T> result) {
+        try {
+            return request.await(result);
+        } finally {
+            // Nobody may find this generation unreachable while it is waited for.
+            java.lang.ref.Reference.reachabilityFence(this);
+        }
+    }
+}

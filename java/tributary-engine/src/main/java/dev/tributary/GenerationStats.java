@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary;
+
+import dev.tributary.engine.run.RequestCounters;
+import java.time.Duration;
+import java.util.Arrays;
+
+/**
+ * Figures of one generation, so far or final. A pass is one run of the model over a token tree; the prompt's prefill is
+ * not a pass, and the first token comes out of it.
+ */
+public final class GenerationStats {
+    private final int promptTokens;
+    private final int tokens;
+    private final int passes;
+    private final long draftedTokens;
+    private final int[] acceptedLengths;
+    private final long[] draftedPerDepth;
+    private final long[] acceptedPerDepth;
+    private final long queuedNanos;
+    private final long prefillNanos;
+    private final long decodeNanos;
+    private final long draftNanos;
+    private final long forwardNanos;
+    private final long verifyNanos;
+    private final long hostNanos;
+
+    /**
+     * Takes the figures of a running generation.
+     *
+     * @param source what counted them
+     */
+    GenerationStats(RequestCounters source) {
+        promptTokens = source.promptTokens;
+        tokens = source.tokens;
+        passes = source.passes;
+        draftedTokens = source.draftedTokens;
+        acceptedLengths = source.acceptedLengths.clone();
+        draftedPerDepth = source.draftedPerDepth.clone();
+        acceptedPerDepth = source.acceptedPerDepth.clone();
+        queuedNanos = source.queuedNanos;
+        prefillNanos = source.prefillNanos;
+        decodeNanos = source.decodeNanos;
+        draftNanos = source.draftNanos;
+        forwardNanos = source.forwardNanos;
+        verifyNanos = source.verifyNanos;
+        hostNanos = source.hostNanos;
+    }
+
+    /** {@return tokens of the prompt} */
+    public int promptTokens() {
+        return promptTokens;
+    }
+
+    /** {@return generated tokens, an end token included} */
+    public int tokens() {
+        return tokens;
+    }
+
+    /** {@return passes after prefill} */
+    public int passes() {
+        return passes;
+    }
+
+    /** {@return (tokens − 1) / passes: the first token comes from prefill; 0 before the first pass} */
+    public double tokensPerPass() {
+        return passes == 0 ? 0 : (tokens - 1) / (double) passes;
+    }
+
+    /** {@return drafted tokens that were verified} */
+    public long draftedTokens() {
+        return draftedTokens;
+    }
+
+    /** {@return passes by number of accepted drafted tokens: element a counts the passes that accepted a} */
+    public int[] acceptedLengths() {
+        return acceptedLengths.clone();
+    }
+
+    /** {@return drafted nodes at each depth below the root; element 0 is depth 1} */
+    public long[] draftedPerDepth() {
+        return draftedPerDepth.clone();
+    }
+
+    /** {@return accepted nodes at each depth below the root; element 0 is depth 1} */
+    public long[] acceptedPerDepth() {
+        return acceptedPerDepth.clone();
+    }
+
+    /** {@return mean number of accepted drafted tokens in a pass} */
+    public double acceptanceLength() {
+        long accepted = 0;
+        for (int length = 0; length < acceptedLengths.length; length++) {
+            accepted += (long) length * acceptedLengths[length];
+        }
+        return passes == 0 ? 0 : accepted / (double) passes;
+    }
+
+    /** {@return time between the request and its first step} */
+    public Duration queued() {
+        return Duration.ofNanos(queuedNanos);
+    }
+
+    /** {@return time from the first step to the first token} */
+    public Duration prefill() {
+        return Duration.ofNanos(prefillNanos);
+    }
+
+    /** {@return time from the first token to the last} */
+    public Duration decode() {
+        return Duration.ofNanos(decodeNanos);
+    }
+
+    /** {@return decoding time spent on deferred streams and on building trees} */
+    public Duration draft() {
+        return Duration.ofNanos(draftNanos);
+    }
+
+    /** {@return decoding time spent in the layers and the LM head} */
+    public Duration forward() {
+        return Duration.ofNanos(forwardNanos);
+    }
+
+    /** {@return decoding time spent on target choice, walk and commit} */
+    public Duration verify() {
+        return Duration.ofNanos(verifyNanos);
+    }
+
+    /** {@return decoding time spent in Java: planning, text, bookkeeping} */
+    public Duration host() {
+        return Duration.ofNanos(hostNanos);
+    }
+
+    /** {@return generated tokens after the first, per second of decoding; 0 when there was none} */
+    public double tokensPerSecond() {
+        return decodeNanos == 0 ? 0 : (tokens - 1) * 1e9 / decodeNanos;
+    }
+
+    @Override
+    public String toString() {
+        return "GenerationStats[promptTokens=" + promptTokens + ", tokens=" + tokens + ", passes=" + passes
+                + ", tokensPerPass=" + tokensPerPass() + ", acceptedLengths=" + Arrays.toString(acceptedLengths)
+                + ", prefill=" + prefill() + ", decode=" + decode() + "]";
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary;
+
+import dev.tributary.engine.run.Engine;
+import dev.tributary.engine.run.LoadedModel;
+import dev.tributary.engine.run.Request;
+import dev.tributary.engine.text.Tokenizer;
+import java.nio.file.Path;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * A decoder-only language model that drafts for itself with speculative streams (arXiv 2402.11131): it generates the
+ * text that plain decoding would, in fewer passes.
+ *
+ * {@snippet :
+ * try (LanguageModel model = LanguageModel.load(Path.of("models/demo"))) {
+ *     model.generate("Columns: NAME, AGE\nQuestion: How old is Ann?\nSQL:").forEach(System.out::print);
+ * }
+ * }
+ *
+ * <p>Any number of threads may use one model; their generations are stepped together on one thread that owns the device.
+ */
+public final class LanguageModel implements AutoCloseable {
+    private final Engine engine;
+    private final LoadedModel model;
+    private final Tokenizer tokenizer;
+
+    private LanguageModel(Engine engine) {
+        this.engine = engine;
+        model = engine.model();
+        tokenizer = model.tokenizer();
+    }
+
+    /**
+     * Loads a model with the defaults.
+     *
+     * @param directory a model directory (Hugging Face layout), with its speculative streams in {@code streams/}
+     * @return the model; the caller closes it
+     * @throws ModelFormatException when its files are missing, malformed or not supported
+     * @throws InsufficientMemoryException when it does not fit
+     * @throws DeviceException when the device or its native library fails
+     */
+    public static LanguageModel load(Path directory) {
+        return load(directory, LoadOptions.defaults());
+    }
+
+    /**
+     * Loads a model.
+     *
+     * @param directory a model directory (Hugging Face layout)
+     * @param options how
+     * @return the model; the caller closes it
+     * @throws ModelFormatException when its files are missing, malformed or not supported
+     * @throws ConfigurationException when the options do not suit the model
+     * @throws InsufficientMemoryException when it does not fit
+     * @throws DeviceException when the device or its native library fails
+     */
+    public static LanguageModel load(Path directory, LoadOptions options) {
+        Objects.requireNonNull(directory, "directory");
+        Objects.requireNonNull(options, "options");
+        Path name = directory.getFileName();
+        return new LanguageModel(
+                Engine.start(name == null ? "model" : name.toString(), () -> LoadedModel.load(directory, options)));
+    }
+
+    /**
+     * Begins to generate with the default options.
+     *
+     * @param prompt the text to continue
+     * @return the generation; closing it early cancels it
+     * @throws ConfigurationException when the prompt is empty, too long or not valid Unicode
+     * @throws ModelClosedException when the model is closed
+     * @throws DeviceException when the device failed earlier
+     */
+    public Generation generate(String prompt) {
+        return generate(prompt, GenerationOptions.defaults());
+    }
+
+    /**
+     * Begins to generate.
+     *
+     * @param prompt the text to continue
+     * @param options how
+     * @return the generation; closing it early cancels it
+     * @throws ConfigurationException when the prompt is empty, too long or not valid Unicode
+     * @throws ModelClosedException when the model is closed
+     * @throws DeviceException when the device failed earlier
+     */
+    public Generation generate(String prompt, GenerationOptions options) {
+        return generate(prompt, options, Optional.empty());
+    }
+
+    /** Likewise, and lets a test see the logits behind each token. */
+    Generation generate(String prompt, GenerationOptions options, Optional<Request.LogitObserver> observer) {
+        Objects.requireNonNull(options, "options");
+        Request request = new Request(tokenize(prompt), options, observer);
+        engine.submit(request);
+        return new Generation(engine, request, tokenizer);
+    }
+
+    /**
+     * The tokens of a text, with the special tokens that the model's tokenizer adds.
+     *
+     * @param text any valid Unicode text
+     * @return token ids
+     * @throws ConfigurationException when the text is not valid Unicode
+     * @throws ModelClosedException when the model is closed
+     */
+    public int[] tokenize(String text) {
+        return tokenizer.encode(Objects.requireNonNull(text, "text"));
+    }
+
+    /** {@return what is loaded} */
+    public ModelInfo info() {
+        return model.info();
+    }
+
+    /** {@return pages of the KV cache that no generation holds; all of them when none runs} */
+    int freePages() {
+        return model.pages().available();
+    }
+
+    /** {@return pages of the KV cache} */
+    int pages() {
+        return model.pages().capacity();
+    }
+
+    /**
+     * Refuses new requests, cancels the running ones, waits for the device thread to end and frees everything.
+     * Idempotent.
+     */
+    @Override
+    public void close() {
+        engine.close();
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary;
+
+import java.nio.file.Path;
+import java.util.Objects;
+import java.util.Optional;
+
+/** How a model is loaded. Immutable; built with {@link #builder()}. */
+public final class LoadOptions {
+    private static final LoadOptions DEFAULTS = builder().build();
+
+    private final String device;
+    private final int threads;
+    private final int contextTokens;
+    private final int maxSequences;
+    private final long memoryLimit;
+    private final Optional<Path> streams;
+    private final boolean streamsDisabled;
+    private final LoadListener listener;
+
+    private LoadOptions(Builder builder) {
+        device = builder.device;
+        threads = builder.threads;
+        contextTokens = builder.contextTokens;
+        maxSequences = builder.maxSequences;
+        memoryLimit = builder.memoryLimit;
+        streams = builder.streams;
+        streamsDisabled = builder.streamsDisabled;
+        listener = builder.listener;
+    }
+
+    /** {@return the best device found, the model's own streams, its own context up to 4096 tokens, 8 sequences} */
+    public static LoadOptions defaults() {
+        return DEFAULTS;
+    }
+
+    /** {@return a builder that holds the defaults} */
+    public static Builder builder() {
+        return new Builder();
+    }
+
+    /** {@return {@code auto} or {@code host}} */
+    public String device() {
+        return device;
+    }
+
+    /** {@return threads of the host backend; 0 = one per core} */
+    public int threads() {
+        return threads;
+    }
+
+    /** {@return tokens that one sequence may hold; 0 = the model's own limit, at most 4096} */
+    public int contextTokens() {
+        return contextTokens;
+    }
+
+    /** {@return sequences that one step may hold} */
+    public int maxSequences() {
+        return maxSequences;
+    }
+
+    /** {@return bytes that weights, cache and workspace may take together; 0 = what the device has free} */
+    public long memoryLimit() {
+        return memoryLimit;
+    }
+
+    /** {@return the adapter directory, when one was named} */
+    public Optional<Path> streams() {
+        return streams;
+    }
+
+    /** {@return whether the model's own adapter is left out} */
+    public boolean streamsDisabled() {
+        return streamsDisabled;
+    }
+
+    /** {@return who hears of progress} */
+    public LoadListener listener() {
+        return listener;
+    }
+
+    /** Collects options; each setter checks its range. Not thread-safe. */
+    public static final class Builder {
+        private String device = "auto";
+        private int threads;
+        private int contextTokens;
+        private int maxSequences = 8;
+        private long memoryLimit;
+        private Optional<Path> streams = Optional.empty();
+        private boolean streamsDisabled;
+        private LoadListener listener = LoadListener.SILENT;
+
+        private Builder() {}
+
+        /**
+         * Where to compute.
+         *
+         * @param value {@code auto} (the best that is found) or {@code host}
+         * @return this
+         */
+        public Builder device(String value) {
+            require(value.equals("auto") || value.equals("host"), "device", value, "auto or host");
+            device = value;
+            return this;
+        }
+
+        /**
+         * Threads of the host backend.
+         *
+         * @param value 1 to 256; 0 = one per core
+         * @return this
+         */
+        public Builder threads(int value) {
+            require(value >= 0 && value <= 256, "threads", value, "0 to 256 (0 = one per core)");
+            threads = value;
+            return this;
+        }
+
+        /**
+         * Tokens that one sequence may hold, prompt included; memory for the KV cache follows from it.
+         *
+         * @param value at least 16; 0 = the model's own limit, at most 4096
+         * @return this
+         */
+        public Builder contextTokens(int value) {
+            require(value == 0 || value >= 16, "contextTokens", value, "at least 16 (0 = the model's own)");
+            contextTokens = value;
+            return this;
+        }
+
+        /**
+         * Sequences that one step may hold; further requests wait.
+         *
+         * @param value 1 to 256
+         * @return this
+         */
+        public Builder maxSequences(int value) {
+            require(value >= 1 && value <= 256, "maxSequences", value, "1 to 256");
+            maxSequences = value;
+            return this;
+        }
+
+        /**
+         * Bytes that weights, cache and workspace may take together; a model that needs more is refused with figures.
+         *
+         * @param value bytes; 0 = what the device has free
+         * @return this
+         */
+        public Builder memoryLimit(long value) {
+            require(value >= 0, "memoryLimit", value, "at least 0 bytes");
+            memoryLimit = value;
+            return this;
+        }
+
+        /**
+         * Uses this adapter instead of the model's own {@code streams/}.
+         *
+         * @param value an adapter directory
+         * @return this
+         */
+        public Builder streams(Path value) {
+            streams = Optional.of(Objects.requireNonNull(value, "streams"));
+            streamsDisabled = false;
+            return this;
+        }
+
+        /**
+         * Loads no adapter: every generation is plain decoding.
+         *
+         * @return this
+         */
+        public Builder withoutStreams() {
+            streams = Optional.empty();
+            streamsDisabled = true;
+            return this;
+        }
+
+        /**
+         * Who hears of progress.
+         *
+         * @param value the listener
+         * @return this
+         */
+        public Builder listener(LoadListener value) {
+            listener = Objects.requireNonNull(value, "listener");
+            return this;
+        }
+
+        /** {@return the options} */
+        public LoadOptions build() {
+            return new LoadOptions(this);
+        }
+
+        private static void require(boolean holds, String option, Object given, String expected) {
+            if (!holds) {
+                throw new ConfigurationException(option + " is " + given + ", expected " + expected);
+            }
+        }
+    }
+}

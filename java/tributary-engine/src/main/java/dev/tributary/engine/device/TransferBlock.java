@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.device;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * One block of memory with a side on the host and a side on the device. On the host backend both are the same memory
+ * and moving it costs nothing; on a GPU the host's side is pinned and a move is one asynchronous copy.
+ */
+public interface TransferBlock {
+    /** {@return the host's side} */
+    MemorySegment host();
+
+    /** {@return the address of the device's side} */
+    long address();
+
+    /** Moves the host's side to the device, in stream order. */
+    void push();
+
+    /** Moves the device's side to the host and waits until it is there. */
+    void pull();
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.policy;
+
+import dev.tributary.Speculation;
+import dev.tributary.engine.tree.TokenTree;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Decides how large the trees of a pass are, where their streams run and whether to draft at all, from what passes were
+ * measured to cost and what drafts were seen to be worth. No decision changes a text.
+ *
+ * <p>With B sequences and n drafted nodes a pass yields B + Σ pᵢ tokens, pᵢ the calibrated path probabilities in
+ * descending order; the n and the placement with the most tokens per second win.
+ */
+public final class BudgetPolicy {
+    private static final double MEMORY = 0.98;
+    /** A node is chosen to carry streams when it is at least this likely to be accepted last. */
+    private static final double CHOSEN_PROBABILITY = 0.1;
+
+    private final PassCosts costs;
+    private final int gamma;
+    private final AcceptanceCalibration calibration = new AcceptanceCalibration();
+    private double typicalGain = 1.2;
+
+    /**
+     * Nothing learnt yet.
+     *
+     * @param costs what passes cost
+     * @param gamma γ
+     */
+    public BudgetPolicy(PassCosts costs, int gamma) {
+        this.costs = costs;
+        this.gamma = gamma;
+    }
+
+    /** {@return the habit of a new sequence, as recent ones ended} */
+    public DraftHabit newHabit() {
+        return new DraftHabit(typicalGain);
+    }
+
+    /** One sequence's part in the next pass: its tree, grown to the greatest size, and what it may do. */
+    public static final class Part {
+        private final TokenTree tree;
+        private final Speculation speculation;
+        private final DraftHabit habit;
+        private final boolean[] anchors;
+        private Speculation.Placement placement = Speculation.Placement.DEFERRED;
+        private double covered;
+
+        /**
+         * A part that is used again for every pass of a sequence.
+         *
+         * @param tree the sequence's tree
+         * @param speculation its options
+         * @param habit its habit
+         */
+        public Part(TokenTree tree, Speculation speculation, DraftHabit habit) {
+            this.tree = tree;
+            this.speculation = speculation;
+            this.habit = habit;
+            this.anchors = new boolean[dev.tributary.engine.step.Limits.MAX_TREE];
+        }
+
+        /** {@return where this pass's streams run; never AUTOMATIC} */
+        public Speculation.Placement placement() {
+            return placement;
+        }
+
+        /**
+         * Whether a node carries streams inside the pass.
+         *
+         * @param node the node
+         * @return whether
+         */
+        public boolean isAnchor(int node) {
+            return anchors[node];
+        }
+
+        boolean adapts() {
+            return speculation.budget() instanceof Speculation.Budget.Adaptive;
+        }
+    }
+
+    /**
+     * Cuts the trees to the sizes that pay and places the streams.
+     *
+     * @param parts the sequences that decode in the next pass
+     */
+    public void decide(List<Part> parts) {
+        int rows = 0;
+        int adaptiveNodes = 0;
+        for (Part part : parts) {
+            rows += part.adapts() ? 1 : part.tree.size();
+            adaptiveNodes += part.adapts() ? part.tree.size() - 1 : 0;
+        }
+        if (adaptiveNodes > 0) {
+            cutAdaptiveTrees(parts, rows, adaptiveNodes);
+        }
+        place(parts);
+    }
+
+    /**
+     * Whether to draft for a sequence after this pass.
+     *
+     * @param part the sequence
+     * @return whether
+     */
+    public boolean drafts(Part part) {
+        return switch (part.speculation.budget()) {
+            case Speculation.Budget.None none -> false;
+            case Speculation.Budget.Fixed fixed -> true;
+            case Speculation.Budget.Adaptive adaptive -> part.habit.drafts();
+        };
+    }
+
+    /**
+     * Learns from a verified tree.
+     *
+     * @param tree the tree as verified
+     * @param acceptedDepth drafted tokens accepted
+     */
+    public void observe(TokenTree tree, int acceptedDepth) {
+        if (tree.size() > 1) {
+            calibration.observe(tree, acceptedDepth);
+        }
+    }
+
+    private void cutAdaptiveTrees(List<Part> parts, int fixedRows, int nodes) {
+        // Nodes of all sequences by descending value. A child is never worth more than its parent in its own tree, so
+        // every threshold cuts each tree to a prefix of its best-first order.
+        double[] worth = new double[nodes];
+        int count = 0;
+        for (Part part : parts) {
+            if (part.adapts()) {
+                double least = 1;
+                for (int node = 1; node < part.tree.size(); node++) {
+                    least = Math.min(least, calibration.probability(part.tree, node));
+                    worth[count++] = least;
+                }
+            }
+        }
+        Arrays.sort(worth);
+        int sequences = parts.size();
+        double plainRate = sequences / costs.verify(fixedRows, 0);
+        double bestRate = 0;
+        double threshold = Double.POSITIVE_INFINITY;
+        double expected = sequences;
+        for (int i = 1; i <= nodes; i++) {
+            expected += worth[nodes - i];
+            if (i < nodes && worth[nodes - i - 1] == worth[nodes - i]) {
+                continue;
+            }
+            double rate = expected / cheapest(fixedRows + i, sequences);
+            if (rate > bestRate) {
+                bestRate = rate;
+                threshold = worth[nodes - i];
+            }
+        }
+        double gain = bestRate / plainRate;
+        // What drafting cost is spent already: the pass itself speculates when the nodes alone pay.
+        if (gain < 1) {
+            threshold = thresholdOfFreeNodes(worth, fixedRows, sequences);
+        }
+        typicalGain = MEMORY * typicalGain + (1 - MEMORY) * gain;
+        for (Part part : parts) {
+            if (part.adapts() && part.tree.size() > 1) {
+                part.habit.observe(gain);
+                double least = 1;
+                int keep = 1;
+                while (keep < part.tree.size()) {
+                    least = Math.min(least, calibration.probability(part.tree, keep));
+                    if (least < threshold) {
+                        break;
+                    }
+                    keep++;
+                }
+                part.tree.truncate(keep);
+            }
+        }
+    }
+
+    private double thresholdOfFreeNodes(double[] worth, int fixedRows, int sequences) {
+        double bestRate = sequences / costs.verify(fixedRows, 0);
+        double threshold = Double.POSITIVE_INFINITY;
+        double expected = sequences;
+        for (int i = 1; i <= worth.length; i++) {
+            expected += worth[worth.length - i];
+            double rate = expected / costs.verify(fixedRows + i, 0);
+            if (rate > bestRate) {
+                bestRate = rate;
+                threshold = worth[worth.length - i];
+            }
+        }
+        return threshold;
+    }
+
+    /** Time of a pass and its draft, with streams where they are cheapest. */
+    private double cheapest(int rows, int sequences) {
+        double deferred = costs.verify(rows, 0) + costs.draft(gamma * sequences);
+        double everywhere = costs.verify(rows, gamma * rows);
+        return Math.min(deferred, everywhere);
+    }
+
+    private void place(List<Part> parts) {
+        int rows = 0;
+        int anchors = 0;
+        double uncovered = 0;
+        for (Part part : parts) {
+            anchors += chooseAnchors(part);
+            rows += part.tree.size();
+            uncovered += 1 - part.covered;
+        }
+        int sequences = parts.size();
+        double deferred = costs.verify(rows, 0) + costs.draft(gamma * sequences);
+        double everywhere = costs.verify(rows, gamma * rows);
+        // Where no streams were, a pass of one token has to follow: it costs a pass and yields what a plain one does.
+        double chosen = costs.verify(rows, gamma * anchors)
+                + uncovered / sequences * (costs.verify(sequences, gamma * sequences) - costs.verify(sequences, 0) / 2);
+        Speculation.Placement cheapest = everywhere <= deferred && everywhere <= chosen
+                ? Speculation.Placement.ALL_NODES
+                : chosen < deferred ? Speculation.Placement.CHOSEN_NODES : Speculation.Placement.DEFERRED;
+        for (Part part : parts) {
+            Speculation.Placement wanted = part.speculation.placement();
+            part.placement = wanted == Speculation.Placement.AUTOMATIC ? cheapest : wanted;
+            if (part.placement != Speculation.Placement.CHOSEN_NODES) {
+                Arrays.fill(part.anchors, 0, part.tree.size(), part.placement == Speculation.Placement.ALL_NODES);
+            }
+        }
+    }
+
+    /** Marks the nodes that are likely enough to be accepted last, the likeliest in any case. */
+    private int chooseAnchors(Part part) {
+        TokenTree tree = part.tree;
+        double[] last = new double[tree.size()];
+        for (int node = 0; node < tree.size(); node++) {
+            double path = node == 0 ? 1 : calibration.probability(tree, node);
+            last[node] += path;
+            if (node > 0) {
+                last[tree.parent(node)] -= path;
+            }
+        }
+        int likeliest = 0;
+        for (int node = 1; node < tree.size(); node++) {
+            if (last[node] > last[likeliest]) {
+                likeliest = node;
+            }
+        }
+        int chosen = 0;
+        part.covered = 0;
+        for (int node = 0; node < tree.size(); node++) {
+            part.anchors[node] = node == likeliest || last[node] >= CHOSEN_PROBABILITY;
+            if (part.anchors[node]) {
+                chosen++;
+                part.covered += Math.max(0, last[node]);
+            }
+        }
+        part.covered = Math.min(1, part.covered);
+        return chosen;
+    }
+}

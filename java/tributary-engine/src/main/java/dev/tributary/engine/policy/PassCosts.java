@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.policy;
+
+/**
+ * What a pass costs, learnt from passes: a piecewise linear curve over rows for verifying passes, one over stream rows
+ * for drafting passes. Stream rows inside a verifying pass count as the fraction of a main row that their layers are.
+ * Nanoseconds.
+ */
+public final class PassCosts {
+    private static final int[] KNOTS = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096};
+    // What disturbs a pass only ever makes it slower, so quick passes teach more than slow ones, and no pass teaches
+    // more than a quarter of what was expected.
+    private static final double QUICKER_RATE = 0.2;
+    private static final double SLOWER_RATE = 0.04;
+    private static final double GREATEST_SURPRISE = 0.25;
+
+    private final double streamRowFraction;
+    private final Curve verify = new Curve();
+    private final Curve draft = new Curve();
+
+    /**
+     * Nothing learnt yet.
+     *
+     * @param streamRowFraction arithmetic of a stream row over that of a main row
+     */
+    public PassCosts(double streamRowFraction) {
+        this.streamRowFraction = streamRowFraction;
+    }
+
+    /**
+     * Learns from a verifying pass without prefill rows.
+     *
+     * @param mainRows main rows
+     * @param streamRows stream rows inside the pass
+     * @param nanos its time
+     */
+    public void observeVerify(int mainRows, int streamRows, long nanos) {
+        verify.observe(mainRows + streamRowFraction * streamRows, (double) nanos);
+    }
+
+    /**
+     * Learns from a drafting pass.
+     *
+     * @param streamRows stream rows
+     * @param nanos its time
+     */
+    public void observeDraft(int streamRows, long nanos) {
+        draft.observe(streamRows, (double) nanos);
+    }
+
+    /**
+     * Expected time of a verifying pass.
+     *
+     * @param mainRows main rows
+     * @param streamRows stream rows inside the pass
+     * @return nanoseconds
+     */
+    public double verify(int mainRows, int streamRows) {
+        return verify.at(mainRows + streamRowFraction * streamRows);
+    }
+
+    /**
+     * Expected time of a drafting pass.
+     *
+     * @param streamRows stream rows; 0 = no pass
+     * @return nanoseconds
+     */
+    public double draft(int streamRows) {
+        return streamRows == 0 ? 0 : draft.at(streamRows);
+    }
+
+    private static final class Curve {
+        private final double[] value = new double[KNOTS.length];
+        private final boolean[] seen = new boolean[KNOTS.length];
+        private boolean any;
+
+        void observe(double rows, double nanos) {
+            int low = segment(rows);
+            double weight = weight(low, rows);
+            if (!seen[low] || !seen[low + 1]) {
+                fill();
+                if (!any || (weight < 0.5 ? !seen[low] : !seen[low + 1])) {
+                    int knot = weight < 0.5 ? low : low + 1;
+                    value[knot] = nanos;
+                    seen[knot] = true;
+                    any = true;
+                    fill();
+                    return;
+                }
+            }
+            double expected = value[low] * (1 - weight) + value[low + 1] * weight;
+            double surprise = GREATEST_SURPRISE * expected;
+            double error = Math.clamp(nanos - expected, -surprise, surprise);
+            double rate = error < 0 ? QUICKER_RATE : SLOWER_RATE;
+            double scale = rate / ((1 - weight) * (1 - weight) + weight * weight);
+            value[low] += scale * (1 - weight) * error;
+            value[low + 1] += scale * weight * error;
+            keepRising(low);
+        }
+
+        /** More rows never cost less: what two neighbours learnt at odds they share, and the others give way. */
+        private void keepRising(int low) {
+            if (value[low] > value[low + 1]) {
+                value[low] = (value[low] + value[low + 1]) / 2;
+                value[low + 1] = value[low];
+            }
+            for (int i = 0; i < low; i++) {
+                value[i] = Math.min(value[i], value[low]);
+            }
+            for (int i = low + 2; i < value.length; i++) {
+                value[i] = Math.max(value[i], value[low + 1]);
+            }
+        }
+
+        double at(double rows) {
+            int low = segment(rows);
+            double weight = weight(low, rows);
+            return value[low] * (1 - weight) + value[low + 1] * weight;
+        }
+
+        /** Knots that were never observed lie on the line between, or beyond, those that were. */
+        private void fill() {
+            int previous = -1;
+            int before = -1;
+            for (int knot = 0; knot < KNOTS.length; knot++) {
+                if (!seen[knot]) {
+                    continue;
+                }
+                if (previous < 0) {
+                    for (int i = 0; i < knot; i++) {
+                        value[i] = value[knot];
+                    }
+                } else {
+                    interpolate(previous, knot, previous + 1, knot);
+                }
+                before = previous;
+                previous = knot;
+            }
+            if (previous < 0) {
+                return;
+            }
+            if (before < 0) {
+                for (int i = previous + 1; i < KNOTS.length; i++) {
+                    value[i] = value[previous];
+                }
+            } else {
+                interpolate(before, previous, previous + 1, KNOTS.length);
+            }
+            for (int i = 1; i < KNOTS.length; i++) {
+                value[i] = Math.max(value[i], value[i - 1]);
+            }
+        }
+
+        private void interpolate(int a, int b, int from, int to) {
+            double slope = (value[b] - value[a]) / (KNOTS[b] - KNOTS[a]);
+            for (int i = from; i < to; i++) {
+                value[i] = value[a] + slope * (KNOTS[i] - KNOTS[a]);
+            }
+        }
+
+        private static int segment(double rows) {
+            int low = 0;
+            while (low < KNOTS.length - 2 && rows >= KNOTS[low + 1]) {
+                low++;
+            }
+            return low;
+        }
+
+        private static double weight(int low, double rows) {
+            return Math.clamp((rows - KNOTS[low]) / (KNOTS[low + 1] - KNOTS[low]), 0, 1);
+        }
+    }
+}

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.run;
+
+import dev.tributary.ConfigurationException;
+import dev.tributary.DeviceException;
+import dev.tributary.InsufficientMemoryException;
+import dev.tributary.LoadOptions;
+import dev.tributary.ModelInfo;
+import dev.tributary.engine.cache.PagePool;
+import dev.tributary.engine.device.Device;
+import dev.tributary.engine.device.DeviceMemory;
+import dev.tributary.engine.device.HostDevice;
+import dev.tributary.engine.model.LlamaWeights;
+import dev.tributary.engine.model.ModelConfig;
+import dev.tributary.engine.model.StreamsAdapter;
+import dev.tributary.engine.model.StreamsConfig;
+import dev.tributary.engine.model.WeightFiles;
+import dev.tributary.engine.step.Decoder;
+import dev.tributary.engine.step.DecoderWeights;
+import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.step.StepCapacity;
+import dev.tributary.engine.text.Tokenizer;
+import dev.tributary.kernels.DType;
+import dev.tributary.kernels.KernelException;
+import dev.tributary.kernels.KvCache;
+import java.lang.foreign.Arena;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/** A model on a device, ready to be stepped. Created, used and closed on the device thread. */
+public final class LoadedModel implements AutoCloseable {
+    /** Prompt tokens that one step reads at most, over all sequences. */
+    static final int PREFILL_ROWS = 256;
+
+    private static final int MOST_TREE_ROWS = 512;
+    private static final int CANDIDATES = 16;
+    private static final int DEFAULT_CONTEXT = 4096;
+    private static final String STREAMS_DIRECTORY = "streams";
+
+    private final Device device;
+    private final Arena arena;
+    private final ModelConfig config;
+    private final Optional<StreamsConfig> streams;
+    private final Tokenizer tokenizer;
+    private final Decoder decoder;
+    private final StepCapacity capacity;
+    private final PagePool pages;
+    private final int contextTokens;
+    private final ModelInfo info;
+
+    private LoadedModel(
+            Device device,
+            Arena arena,
+            ModelConfig config,
+            Optional<StreamsConfig> streams,
+            Tokenizer tokenizer,
+            Decoder decoder,
+            StepCapacity capacity,
+            PagePool pages,
+            int contextTokens,
+            ModelInfo info) {
+        this.device = device;
+        this.arena = arena;
+        this.config = config;
+        this.streams = streams;
+        this.tokenizer = tokenizer;
+        this.decoder = decoder;
+        this.capacity = capacity;
+        this.pages = pages;
+        this.contextTokens = contextTokens;
+        this.info = info;
+    }
+
+    /**
+     * Reads, checks and uploads a model. Everything that was opened is closed again when a step fails.
+     *
+     * @param directory the model
+     * @param options how to load it
+     * @return the model
+     */
+    public static LoadedModel load(Path directory, LoadOptions options) {
+        ModelConfig config = ModelConfig.read(directory);
+        Tokenizer tokenizer = Tokenizer.open(directory, config.vocabularySize());
+        try (WeightFiles files = WeightFiles.open(directory)) {
+            LlamaWeights weights = LlamaWeights.of(config, files);
+            if (weights.roundedFromFp32()) {
+                options.listener().notice("the weights are fp32 and are rounded to bf16");
+            }
+            Optional<Path> adapterPath = adapterDirectory(directory, options);
+            if (adapterPath.isEmpty()) {
+                return onDevice(config, tokenizer, weights, Optional.empty(), options);
+            }
+            try (StreamsAdapter adapter = StreamsAdapter.open(adapterPath.get(), config)) {
+                if (adapter.config().pruning().isPresent()) {
+                    options.listener()
+                            .notice(
+                                    "the streams adapter's tree pruning is not used: trees are cut by measured cost instead");
+                }
+                return onDevice(config, tokenizer, weights, Optional.of(adapter), options);
+            }
+        } catch (Throwable e) {
+            tokenizer.close();
+            throw e;
+        }
+    }
+
+    private static Optional<Path> adapterDirectory(Path directory, LoadOptions options) {
+        if (options.streamsDisabled()) {
+            return Optional.empty();
+        }
+        Path own = directory.resolve(STREAMS_DIRECTORY);
+        return options.streams().or(() -> Files.isDirectory(own) ? Optional.of(own) : Optional.empty());
+    }
+
+    @SuppressWarnings("MustBeClosedChecker") // the result closes the arena
+    private static LoadedModel onDevice(
+            ModelConfig config,
+            Tokenizer tokenizer,
+            LlamaWeights weights,
+            Optional<StreamsAdapter> adapter,
+            LoadOptions options) {
+        Device device = openDevice(options);
+        Arena arena = Arena.ofConfined();
+        try {
+            return upload(device, arena, config, tokenizer, weights, adapter, options);
+        } catch (KernelException e) {
+            closeAll(device, arena);
+            throw new DeviceException(String.valueOf(e.getMessage()), e);
+        } catch (Throwable e) {
+            closeAll(device, arena);
+            throw e;
+        }
+    }
+
+    private static Device openDevice(LoadOptions options) {
+        try {
+            return new HostDevice(options.threads());
+        } catch (KernelException e) {
+            throw new DeviceException(String.valueOf(e.getMessage()), e);
+        }
+    }
+
+    private static void closeAll(Device device, Arena arena) {
+        try {
+            device.close();
+        } finally {
+            arena.close();
+        }
+    }
+
+    private static LoadedModel upload(
+            Device device,
+            Arena arena,
+            ModelConfig config,
+            Tokenizer tokenizer,
+            LlamaWeights weights,
+            Optional<StreamsAdapter> adapter,
+            LoadOptions options) {
+        int context = contextTokens(config, options);
+        int gamma = adapter.map(a -> a.config().gamma()).orElse(0);
+        int treeRows = Math.min(options.maxSequences() * Limits.MAX_TREE, MOST_TREE_ROWS);
+        // Every node may carry streams, and so may the last row of every prompt.
+        int streamRows = gamma * (treeRows + options.maxSequences());
+        StepCapacity capacity = new StepCapacity(
+                options.maxSequences(),
+                PREFILL_ROWS + treeRows,
+                streamRows,
+                gamma,
+                Limits.pages(context + Limits.MAX_TREE) + 1,
+                gamma == 0 ? 0 : Math.min(CANDIDATES, config.vocabularySize()));
+
+        DType dtype = switch (weights.dtype()) {
+            case F16 -> DType.F16;
+            default -> DType.BF16;
+        };
+        long weightBytes = DecoderWeights.requiredBytes(device, config, weights, adapter);
+        long rowBytes = (long) capacity.rows()
+                * Float.BYTES
+                * (2L * config.hiddenSize()
+                        + (2L * config.attentionHeads() + 2L * config.keyValueHeads()) * config.headDimension()
+                        + config.intermediateSize());
+        KvCache onePage = new KvCache(0, dtype, config.layers(), 1, config.keyValueHeads(), config.headDimension());
+        int cachePages = budget(device, options, weightBytes, rowBytes, onePage.byteSize(), capacity);
+
+        DecoderWeights uploaded = DecoderWeights.load(device, config, weights, adapter, options.listener());
+        KvCache shape =
+                new KvCache(0, dtype, config.layers(), cachePages, config.keyValueHeads(), config.headDimension());
+        DeviceMemory cacheMemory = device.allocate(shape.byteSize());
+        KvCache cache = new KvCache(
+                cacheMemory.address(),
+                dtype,
+                config.layers(),
+                cachePages,
+                config.keyValueHeads(),
+                config.headDimension());
+        Decoder decoder = new Decoder(device, arena, config, uploaded, capacity, cache, context + Limits.MAX_GAMMA);
+        ModelInfo info = new ModelInfo(
+                "llama",
+                dtype == DType.F16 ? "fp16" : "bf16",
+                config.layers(),
+                config.hiddenSize(),
+                config.attentionHeads(),
+                config.keyValueHeads(),
+                config.headDimension(),
+                config.vocabularySize(),
+                weights.parameters(),
+                context,
+                device.description(),
+                uploaded.bytes(),
+                cacheMemory.bytes(),
+                decoder.bytes(),
+                adapter.map(LoadedModel::describe));
+        return new LoadedModel(
+                device,
+                arena,
+                config,
+                adapter.map(StreamsAdapter::config),
+                tokenizer,
+                decoder,
+                capacity,
+                new PagePool(cachePages),
+                context,
+                info);
+    }
+
+    private static int contextTokens(ModelConfig config, LoadOptions options) {
+        if (options.contextTokens() > config.maxPositions()) {
+            throw new ConfigurationException("contextTokens is " + options.contextTokens()
+                    + ", expected at most the model's " + config.maxPositions() + " positions");
+        }
+        return options.contextTokens() > 0 ? options.contextTokens() : Math.min(config.maxPositions(), DEFAULT_CONTEXT);
+    }
+
+    /** Pages of the cache: all sequences at full length if the memory allows, at least one sequence, else a refusal. */
+    private static int budget(
+            Device device, LoadOptions options, long weights, long rows, long pageBytes, StepCapacity capacity) {
+        long limit = options.memoryLimit() > 0 ? options.memoryLimit() : device.availableBytes();
+        long wanted = (long) capacity.sequences() * capacity.pages();
+        long affordable = (limit - weights - rows) / pageBytes;
+        if (affordable < capacity.pages()) {
+            throw new InsufficientMemoryException("the model needs " + megabytes(weights) + " for weights, "
+                    + megabytes(rows) + " for rows and " + megabytes(capacity.pages() * pageBytes)
+                    + " for the KV cache of one sequence, together more than the "
+                    + megabytes(limit) + " it may take; a smaller contextTokens or maxSequences needs less");
+        }
+        return (int) Math.min(wanted, affordable);
+    }
+
+    private static String megabytes(long bytes) {
+        return String.format(java.util.Locale.ROOT, "%.1f MB", bytes / 1e6);
+    }
+
+    private static ModelInfo.Streams describe(StreamsAdapter adapter) {
+        StreamsConfig config = adapter.config();
+        long embeddings = adapter.embeddings().elements();
+        long pruning = adapter.pruning()
+                .map(p -> p.down().elements() + p.up().elements())
+                .orElse(0L);
+        return new ModelInfo.Streams(
+                config.mode().toString(),
+                config.gamma(),
+                config.streamLayers(),
+                embeddings,
+                adapter.parameters() - embeddings - pruning,
+                pruning);
+    }
+
+    /** {@return what is loaded} */
+    public ModelInfo info() {
+        return info;
+    }
+
+    /** {@return the tokenizer; any thread may use it} */
+    public Tokenizer tokenizer() {
+        return tokenizer;
+    }
+
+    /** {@return tokens that one sequence may hold} */
+    public int contextTokens() {
+        return contextTokens;
+    }
+
+    ModelConfig config() {
+        return config;
+    }
+
+    Optional<StreamsConfig> streams() {
+        return streams;
+    }
+
+    int gamma() {
+        return capacity.gamma();
+    }
+
+    Decoder decoder() {
+        return decoder;
+    }
+
+    StepCapacity capacity() {
+        return capacity;
+    }
+
+    int treeRows() {
+        return capacity.mainRows() - PREFILL_ROWS;
+    }
+
+    /** {@return the pages of the KV cache} */
+    public PagePool pages() {
+        return pages;
+    }
+
+    /** Arithmetic of a stream row over that of a main row: its layers and the head. */
+    double streamRowFraction() {
+        if (streams.isEmpty()) {
+            return 0;
+        }
+        double head = (double) config.vocabularySize() * config.hiddenSize();
+        double layer = (double) config.hiddenSize()
+                        * config.headDimension()
+                        * (2 * config.attentionHeads() + 2 * config.keyValueHeads())
+                + 3.0 * config.hiddenSize() * config.intermediateSize();
+        return (streams.get().streamLayers() * layer + head) / (config.layers() * layer + head);
+    }
+
+    @Override
+    public void close() {
+        try {
+            tokenizer.close();
+        } finally {
+            closeAll(device, arena);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.run;
+
+import dev.tributary.FinishReason;
+import dev.tributary.GenerationCancelledException;
+import dev.tributary.GenerationOptions;
+import dev.tributary.TributaryException;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ForkJoinPool;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a caller and the device thread share of one generation. The device thread adds and never waits; callers wait on
+ * this object.
+ */
+public final class Request {
+    /** Hears the target's logits for each generated token; for tests of losslessness. */
+    public interface LogitObserver {
+        /**
+         * Called on the device thread.
+         *
+         * @param index index of the generated token that these logits chose
+         * @param logits [V] floats, valid during the call
+         */
+        void logits(int index, MemorySegment logits);
+    }
+
+    private final int[] prompt;
+    private final GenerationOptions options;
+    private final Optional<LogitObserver> observer;
+    private final long submittedNanos = System.nanoTime();
+    private volatile boolean cancelled;
+
+    // Guarded by this.
+    private final RequestCounters counters = new RequestCounters();
+    private final List<String> chunks = new ArrayList<>();
+    private int[] tokens = new int[16];
+    private int tokenCount;
+    private final List<PassRecord> passes = new ArrayList<>();
+    private boolean done;
+    private boolean consumerWaits;
+    private @Nullable FinishReason reason;
+    private @Nullable TributaryException failure;
+    private final List<Runnable> completions = new ArrayList<>();
+
+    /**
+     * A request that is not submitted yet.
+     *
+     * @param prompt tokens of the prompt
+     * @param options its options
+     * @param observer who hears logits
+     */
+    public Request(int[] prompt, GenerationOptions options, Optional<LogitObserver> observer) {
+        this.prompt = prompt.clone();
+        this.options = options;
+        this.observer = observer;
+        counters.promptTokens = prompt.length;
+    }
+
+    int[] prompt() {
+        return prompt;
+    }
+
+    GenerationOptions options() {
+        return options;
+    }
+
+    Optional<LogitObserver> observer() {
+        return observer;
+    }
+
+    long submittedNanos() {
+        return submittedNanos;
+    }
+
+    /** Asks for the end; the device thread ends the request within one step. */
+    public void cancel() {
+        cancelled = true;
+    }
+
+    /** {@return whether the end was asked for} */
+    public boolean isCancelled() {
+        return cancelled;
+    }
+
+    /** {@return whether the request has ended, one way or another} */
+    public synchronized boolean isDone() {
+        return done;
+    }
+
+    /**
+     * Waits for a part of the text.
+     *
+     * @param index the part, from 0
+     * @return the part, or empty when the text ended before it
+     */
+    public synchronized Optional<String> awaitChunk(int index) {
+        while (chunks.size() <= index && !done) {
+            consumerWaits = true;
+            awaitChange();
+        }
+        if (index < chunks.size()) {
+            return Optional.of(chunks.get(index));
+        }
+        throwFailure();
+        return Optional.empty();
+    }
+
+    /**
+     * Waits for the end and copies something out.
+     *
+     * @param <T> what
+     * @param result how, under this request's lock
+     * @return it
+     */
+    public <T> T await(Function<Request, T> result) {
+        synchronized (this) {
+            while (!done) {
+                awaitChange();
+            }
+            throwFailure();
+            return result.apply(this);
+        }
+    }
+
+    /** {@return the text so far} */
+    public synchronized String text() {
+        return String.join("", chunks);
+    }
+
+    /** {@return the tokens so far} */
+    public synchronized int[] tokens() {
+        return Arrays.copyOf(tokens, tokenCount);
+    }
+
+    /** {@return the passes so far, when the options ask for them} */
+    public synchronized List<PassRecord> passes() {
+        return List.copyOf(passes);
+    }
+
+    /** {@return why the generation ended; only after its end} */
+    public synchronized FinishReason reason() {
+        if (reason == null) {
+            throw new IllegalStateException("the generation has not ended");
+        }
+        return reason;
+    }
+
+    /**
+     * Reads the figures.
+     *
+     * @param <T> what is made of them
+     * @param reader called under this request's lock
+     * @return its result
+     */
+    public synchronized <T> T counters(Function<RequestCounters, T> reader) {
+        return reader.apply(counters);
+    }
+
+    /**
+     * Completes a future when the request ends, on a thread of the common pool.
+     *
+     * @return the future of the text
+     */
+    public CompletableFuture<String> future() {
+        CompletableFuture<String> future = new CompletableFuture<>();
+        Runnable completion = () -> {
+            TributaryException failed;
+            String text;
+            synchronized (this) {
+                failed = failure;
+                text = text();
+            }
+            if (failed != null) {
+                future.completeExceptionally(failed);
+            } else {
+                future.complete(text);
+            }
+        };
+        synchronized (this) {
+            if (!done) {
+                completions.add(completion);
+                return future;
+            }
+        }
+        completion.run();
+        return future;
+    }
+
+    /** Adds what one pass brought; the device thread calls it once a pass. */
+    synchronized void progress(
+            int[] newTokens,
+            int count,
+            String text,
+            Optional<PassRecord> pass,
+            java.util.function.Consumer<RequestCounters> update) {
+        if (tokenCount + count > tokens.length) {
+            tokens = Arrays.copyOf(tokens, Math.max(2 * tokens.length, tokenCount + count));
+        }
+        System.arraycopy(newTokens, 0, tokens, tokenCount, count);
+        tokenCount += count;
+        counters.tokens = tokenCount;
+        pass.ifPresent(passes::add);
+        update.accept(counters);
+        if (!text.isEmpty()) {
+            chunks.add(text);
+            if (consumerWaits) {
+                consumerWaits = false;
+                notifyAll();
+            }
+        }
+    }
+
+    void finish(FinishReason why) {
+        end(why, null);
+    }
+
+    void fail(TributaryException why) {
+        end(null, why);
+    }
+
+    private void end(@Nullable FinishReason why, @Nullable TributaryException failed) {
+        List<Runnable> ready;
+        synchronized (this) {
+            if (done) {
+                return;
+            }
+            reason = why;
+            failure = failed;
+            done = true;
+            ready = List.copyOf(completions);
+            completions.clear();
+            notifyAll();
+        }
+        ready.forEach(ForkJoinPool.commonPool()::execute);
+    }
+
+    private void throwFailure() {
+        TributaryException failed = failure;
+        if (failed instanceof GenerationCancelledException) {
+            throw new GenerationCancelledException(String.valueOf(failed.getMessage()), failed);
+        }
+        if (failed != null) {
+            throw failed;
+        }
+    }
+
+    @SuppressWarnings("WaitNotInLoop") // the callers loop
+    private void awaitChange() {
+        try {
+            wait();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new GenerationCancelledException("the thread that waited for the generation was interrupted", e);
+        }
+    }
+}

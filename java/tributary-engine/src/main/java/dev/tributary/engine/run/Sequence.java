@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.run;
+
+import dev.tributary.FinishReason;
+import dev.tributary.GenerationOptions;
+import dev.tributary.Speculation;
+import dev.tributary.engine.cache.SequenceCache;
+import dev.tributary.engine.policy.BudgetPolicy;
+import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.step.Sampling;
+import dev.tributary.engine.text.Detokenizer;
+import dev.tributary.engine.text.StopStrings;
+import dev.tributary.engine.text.Tokenizer;
+import dev.tributary.engine.tree.Candidates;
+import dev.tributary.engine.tree.TokenTree;
+import dev.tributary.engine.tree.TreeBuilder;
+import java.util.Arrays;
+import java.util.Optional;
+import java.util.function.IntPredicate;
+import org.jspecify.annotations.Nullable;
+
+/** A request that the device thread steps: its cache, its pending token, its draft, its text. */
+final class Sequence implements AutoCloseable {
+    final Request request;
+    final SequenceCache cache;
+    final int promisedPages;
+    final TokenTree tree = new TokenTree();
+    final Candidates candidates;
+    final BudgetPolicy.Part part;
+    final Sampling sampling;
+
+    /** Index in the step being planned. */
+    int index;
+    /** First main row in the step being planned. */
+    int firstRow;
+    /** Tokens of the prompt in the step being planned; 0 when decoding. */
+    int chunk;
+    /** Whether the step being planned, or a pass after it, drafts for this sequence. */
+    boolean wantsDraft;
+    /** Row of the main states that a deferred draft begins from. */
+    int sourceRow;
+    /** First stream row of each node in the step being planned, −1 = none. */
+    final int[] streamRow = new int[Limits.MAX_TREE];
+
+    private final GenerationOptions options;
+    private final IntPredicate endsText;
+    private final int contextTokens;
+    private final Detokenizer detokenizer;
+    private final StopStrings stopStrings;
+    private final int[] emitted = new int[Limits.MAX_PATH];
+    private int emittedCount;
+    private StringBuilder newText = new StringBuilder();
+    private int generated;
+    private int pending = -1;
+    private long startedNanos;
+    private long firstTokenNanos;
+    private @Nullable FinishReason ended;
+
+    Sequence(
+            Request request,
+            SequenceCache cache,
+            int promisedPages,
+            Candidates candidates,
+            BudgetPolicy policy,
+            Tokenizer tokenizer,
+            IntPredicate endToken,
+            int contextTokens) {
+        this.request = request;
+        this.cache = cache;
+        this.promisedPages = promisedPages;
+        this.candidates = candidates;
+        this.contextTokens = contextTokens;
+        options = request.options();
+        endsText = options.ignoreEndTokens() ? token -> false : endToken;
+        part = new BudgetPolicy.Part(tree, options.speculation(), policy.newHabit());
+        sampling = new Sampling(
+                true, options.temperature(), options.topK(), options.topP(), options.minP(), options.seed(), 0);
+        detokenizer = tokenizer.detokenizer(request.prompt());
+        stopStrings = new StopStrings(options.stopStrings());
+    }
+
+    void start(long now) {
+        startedNanos = now;
+        request.counters(counters -> counters.queuedNanos = now - request.submittedNanos());
+    }
+
+    int promptLeft() {
+        return request.prompt().length - cache.length();
+    }
+
+    boolean decodes() {
+        return pending >= 0;
+    }
+
+    int generated() {
+        return generated;
+    }
+
+    boolean speculates() {
+        return !(options.speculation().budget() instanceof Speculation.Budget.None);
+    }
+
+    /** Whether an accepted node without streams is followed by a drafting pass; else by a pass of one row. */
+    boolean draftsDeferred() {
+        return decodes() && part.placement() == Speculation.Placement.DEFERRED;
+    }
+
+    Optional<FinishReason> ended() {
+        return Optional.ofNullable(ended);
+    }
+
+    /** Grows the next tree from the pending token, as large as the options and the text's limits allow. */
+    void growTree(TreeBuilder builder, int mostNodes) {
+        tree.reset(pending);
+        int nodes = switch (options.speculation().budget()) {
+            case Speculation.Budget.None none -> 1;
+            case Speculation.Budget.Fixed fixed -> fixed.nodes();
+            case Speculation.Budget.Adaptive adaptive -> adaptive.maxNodes();
+        };
+        builder.grow(
+                tree,
+                candidates,
+                options.speculation().shape(),
+                Math.min(nodes, mostNodes),
+                tokensLeft() - 1,
+                endsText);
+        Arrays.fill(streamRow, 0, tree.size(), -1);
+    }
+
+    /** Tokens that the text may still take, by its own limit and the context's. */
+    private int tokensLeft() {
+        int pendingTokens = pending >= 0 ? 1 : 0;
+        return Math.min(options.maxTokens() - generated, contextTokens - cache.length() - pendingTokens);
+    }
+
+    /**
+     * Takes tokens as they were generated, up to the end of the text if it is among them.
+     *
+     * @return how many were taken
+     */
+    int take(int[] tokens, int count, long now) {
+        if (generated == 0) {
+            firstTokenNanos = now;
+        }
+        emittedCount = 0;
+        newText = new StringBuilder();
+        for (int i = 0; i < count && ended == null; i++) {
+            int token = tokens[i];
+            emitted[emittedCount++] = token;
+            generated++;
+            if (endsText.test(token)) {
+                ended = FinishReason.END_TOKEN;
+            } else {
+                newText.append(stopStrings.append(detokenizer.append(token)));
+                if (stopStrings.stopped()) {
+                    ended = FinishReason.STOP_STRING;
+                } else if (generated == options.maxTokens()) {
+                    ended = FinishReason.MAX_TOKENS;
+                }
+            }
+        }
+        pending = tokens[count - 1];
+        return emittedCount;
+    }
+
+    /** After the cache was committed: whether the context holds another token, then tells the request. */
+    void publish(Optional<PassRecord> pass, PassTimes times, int drafted, int[] draftedPerDepth, long now) {
+        if (ended == null && tokensLeft() <= 0) {
+            ended = FinishReason.CONTEXT_LIMIT;
+        }
+        if (ended != null && ended != FinishReason.STOP_STRING) {
+            newText.append(stopStrings.append(detokenizer.flush()));
+            newText.append(stopStrings.flush());
+        }
+        boolean first = generated == emittedCount;
+        request.progress(emitted, emittedCount, newText.toString(), pass, counters -> {
+            if (first) {
+                counters.prefillNanos = firstTokenNanos - startedNanos;
+            } else {
+                counters.passes++;
+                counters.draftedTokens += drafted;
+                int accepted = Math.min(emittedCount, times.acceptedDrafts());
+                counters.acceptedLengths[accepted]++;
+                for (int depth = 1; depth <= Limits.MAX_DEPTH; depth++) {
+                    counters.draftedPerDepth[depth - 1] += draftedPerDepth[depth];
+                    counters.acceptedPerDepth[depth - 1] += depth <= accepted ? 1 : 0;
+                }
+                counters.forwardNanos += times.forward();
+                counters.verifyNanos += times.verify();
+                counters.decodeNanos = now - firstTokenNanos;
+                counters.hostNanos = Math.max(
+                        0, counters.decodeNanos - counters.forwardNanos - counters.verifyNanos - counters.draftNanos);
+            }
+        });
+    }
+
+    void addDraftTime(long nanos) {
+        request.counters(counters -> counters.draftNanos += nanos);
+    }
+
+    /**
+     * Times of one pass.
+     *
+     * @param forward layers and head, nanoseconds
+     * @param verify verification and commit, nanoseconds
+     * @param acceptedDrafts drafted tokens accepted
+     */
+    record PassTimes(long forward, long verify, int acceptedDrafts) {}
+
+    @Override
+    public void close() {
+        cache.close();
+    }
+}

@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.step;
+
+import dev.tributary.engine.device.Device;
+import dev.tributary.engine.device.DeviceMemory;
+import dev.tributary.engine.device.TransferBlock;
+import dev.tributary.engine.model.ModelConfig;
+import dev.tributary.engine.model.RopeTable;
+import dev.tributary.engine.model.StreamsConfig;
+import dev.tributary.kernels.CommitPathParams;
+import dev.tributary.kernels.DType;
+import dev.tributary.kernels.EmbedParams;
+import dev.tributary.kernels.Epilogue;
+import dev.tributary.kernels.GatherRowsParams;
+import dev.tributary.kernels.InsertStreamsParams;
+import dev.tributary.kernels.KernelContext;
+import dev.tributary.kernels.KvCache;
+import dev.tributary.kernels.LinearParams;
+import dev.tributary.kernels.LmHeadParams;
+import dev.tributary.kernels.MultiStreamAttentionParams;
+import dev.tributary.kernels.RmsNormParams;
+import dev.tributary.kernels.RopeAppendParams;
+import dev.tributary.kernels.Rows;
+import dev.tributary.kernels.Tensor;
+import dev.tributary.kernels.VerifyTreeParams;
+import dev.tributary.kernels.WorkspaceParams;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A Llama decoder as launches of kernels, prepared once for one capacity: a <em>verifying pass</em> over the main rows
+ * of a plan and the streams on them, and a <em>drafting pass</em> over deferred streams alone.
+ *
+ * <p>Layers below N − N_s run main rows. Before layer N − N_s the main states are kept and the streams inserted; the top
+ * N_s layers run both. Everything that differs from pass to pass is data of the plan.
+ */
+public final class Decoder {
+    private final Device device;
+    private final KernelContext kernels;
+    private final Arena arena;
+    private final ModelConfig config;
+    private final DecoderWeights weights;
+    private final StepCapacity capacity;
+    private final KvCache cache;
+    private final StepPlan plan;
+    private final StepPlan draftPlan;
+    private final StepResults results;
+    private final List<WorkspaceParams> workspaceUsers = new ArrayList<>();
+
+    private final Tensor x;
+    private final Tensor normed;
+    private final Tensor qkv;
+    private final Tensor attended;
+    private final Tensor gated;
+    private final Tensor kept;
+    private final Tensor streamK;
+    private final Tensor streamV;
+    private final Tensor cosSin;
+    private final DeviceMemory workspace;
+    private final long bytes;
+
+    private final EmbedParams embed;
+    private final List<LayerLaunches> mainLayers = new ArrayList<>();
+    private final List<LayerLaunches> jointLayers = new ArrayList<>();
+    private final List<LayerLaunches> draftLayers = new ArrayList<>();
+    private final GatherRowsParams keep;
+    private final @Nullable InsertStreamsParams insert;
+    private final @Nullable InsertStreamsParams insertDeferred;
+    private final RmsNormParams finalNorm;
+    private final @Nullable RmsNormParams draftNorm;
+    private final LmHeadParams mainHead;
+    private final @Nullable LmHeadParams jointHead;
+    private final @Nullable LmHeadParams streamHead;
+    private final @Nullable LmHeadParams draftHead;
+    private final VerifyTreeParams verifyGreedy;
+    private final CommitPathParams commit;
+    private @Nullable LogitLaunches logitLaunches;
+
+    private long forwardNanos;
+    private long verifyNanos;
+
+    /**
+     * Prepares all launches and allocates row buffers and workspace.
+     *
+     * @param device where to compute
+     * @param arena where native descriptions live; must outlive the decoder
+     * @param config the architecture
+     * @param weights on the device
+     * @param capacity of a step
+     * @param cache the KV cache
+     * @param positions positions of the RoPE table
+     */
+    public Decoder(
+            Device device,
+            Arena arena,
+            ModelConfig config,
+            DecoderWeights weights,
+            StepCapacity capacity,
+            KvCache cache,
+            int positions) {
+        this.device = device;
+        this.kernels = device.kernels();
+        this.arena = arena;
+        this.config = config;
+        this.weights = weights;
+        this.capacity = capacity;
+        this.cache = cache;
+        Optional<DecoderWeights.Streams> streams = weights.streams();
+        StreamsConfig.Position position =
+                streams.map(s -> s.config().position()).orElse(StreamsConfig.Position.OFFSET);
+        plan = new StepPlan(device, arena, capacity, position);
+        draftPlan = new StepPlan(device, arena, capacity, position);
+        results = new StepResults(device, capacity);
+
+        Allocation allocation = new Allocation();
+        int rows = capacity.rows();
+        x = allocation.floats(rows, config.hiddenSize());
+        normed = allocation.floats(rows, config.hiddenSize());
+        qkv = allocation.floats(rows, (config.attentionHeads() + 2L * config.keyValueHeads()) * config.headDimension());
+        attended = allocation.floats(rows, (long) config.attentionHeads() * config.headDimension());
+        gated = allocation.floats(rows, config.intermediateSize());
+        kept = allocation.floats(capacity.mainRows(), config.hiddenSize());
+        streamK = allocation.streamScratch();
+        streamV = allocation.streamScratch();
+        RopeTable rope = RopeTable.of(config.rope(), config.headDimension(), positions);
+        cosSin = allocation.ropeTable(rope, positions);
+
+        int firstStreamLayer =
+                config.layers() - streams.map(s -> s.config().streamLayers()).orElse(0);
+        embed = new EmbedParams(arena)
+                .step(plan.step())
+                .tokens(plan.tokens())
+                .table(weights.embedding())
+                .y(x);
+        for (int layer = 0; layer < config.layers(); layer++) {
+            if (layer < firstStreamLayer) {
+                mainLayers.add(launches(layer, plan, Rows.MAIN));
+            } else {
+                jointLayers.add(launches(layer, plan, Rows.ALL));
+                draftLayers.add(launches(layer, draftPlan, Rows.STREAM));
+            }
+        }
+        keep = new GatherRowsParams(arena)
+                .index(plan.identity(), capacity.mainRows())
+                .count(plan.mainRowCount())
+                .x(x)
+                .y(kept);
+        finalNorm = norm(plan, Rows.ALL, weights.finalNorm());
+        mainHead = head(plan, plan.jointLogitRows(), plan.mainLogitCount(), capacity.mainRows(), 0, 0);
+        if (streams.isPresent()) {
+            Tensor embeddings = streams.get().embeddings();
+            insert = insertion(plan, x, embeddings);
+            insertDeferred = insertion(draftPlan, kept, embeddings);
+            draftNorm = norm(draftPlan, Rows.STREAM, weights.finalNorm());
+            int k = capacity.candidates();
+            int q = capacity.streamRows();
+            jointHead = head(plan, plan.jointLogitRows(), plan.jointLogitCount(), rows, k, 0);
+            streamHead = head(plan, plan.streamLogitRows(), plan.streamLogitCount(), q, k, capacity.mainRows());
+            draftHead = head(
+                    draftPlan, draftPlan.streamLogitRows(), draftPlan.streamLogitCount(), q, k, capacity.mainRows());
+        } else {
+            insert = null;
+            insertDeferred = null;
+            draftNorm = null;
+            jointHead = null;
+            streamHead = null;
+            draftHead = null;
+        }
+        verifyGreedy = verification(Tensor.NONE);
+        commit = using(new CommitPathParams(arena)
+                .step(plan.step())
+                .cache(cache)
+                .accepted(results.acceptedCount(), results.acceptedNode()));
+
+        long needed = 1;
+        for (WorkspaceParams user : workspaceUsers) {
+            needed = Math.max(needed, kernels.workspaceSize(user));
+        }
+        workspace = device.allocate(needed);
+        for (WorkspaceParams user : workspaceUsers) {
+            user.workspace(workspace.address(), workspace.bytes());
+        }
+        bytes = allocation.bytes + workspace.bytes();
+    }
+
+    /** {@return the plan of the next verifying pass} */
+    public StepPlan plan() {
+        return plan;
+    }
+
+    /** {@return the plan of the next drafting pass; its sources are rows of the verifying pass before it} */
+    public StepPlan draftPlan() {
+        return draftPlan;
+    }
+
+    /** {@return the results of the last pass} */
+    public StepResults results() {
+        return results;
+    }
+
+    /** {@return the weights} */
+    public DecoderWeights weights() {
+        return weights;
+    }
+
+    /** {@return bytes of row buffers and workspace} */
+    public long bytes() {
+        return bytes;
+    }
+
+    /** {@return nanoseconds that the layers and the head of the last pass took} */
+    public long forwardNanos() {
+        return forwardNanos;
+    }
+
+    /** {@return nanoseconds that verification and commit of the last pass took} */
+    public long verifyNanos() {
+        return verifyNanos;
+    }
+
+    /**
+     * Runs the plan: all layers, the head, verification, commit. The plan must be finished.
+     *
+     * @param keepStates whether a drafting pass may follow
+     */
+    public void verify(boolean keepStates) {
+        long begin = System.nanoTime();
+        kernels.embed(embed);
+        for (LayerLaunches layer : mainLayers) {
+            layer.run(kernels);
+        }
+        if (keepStates) {
+            kernels.gatherRows(keep);
+        }
+        boolean inPassStreams = plan.streamRows() > 0;
+        if (inPassStreams && insert != null) {
+            kernels.insertStreams(insert);
+        }
+        for (LayerLaunches layer : jointLayers) {
+            layer.run(kernels);
+        }
+        kernels.rmsNorm(finalNorm);
+        VerifyTreeParams verification = verifyGreedy;
+        if (plan.needsLogits()) {
+            LogitLaunches full = logitLaunches();
+            kernels.lmHead(full.head);
+            verification = full.verify;
+            if (inPassStreams && streamHead != null) {
+                kernels.lmHead(streamHead);
+            }
+        } else {
+            kernels.lmHead(inPassStreams && jointHead != null ? jointHead : mainHead);
+        }
+        long walked = System.nanoTime();
+        kernels.verifyTree(verification);
+        kernels.commitPath(commit);
+        results.pull();
+        forwardNanos = walked - begin;
+        verifyNanos = System.nanoTime() - walked;
+    }
+
+    /** Runs the drafting plan: the stream layers and the head, over deferred streams. The plan must be finished. */
+    public void draft() {
+        if (insertDeferred == null || draftNorm == null || draftHead == null) {
+            throw new IllegalStateException("a drafting pass needs a streams adapter");
+        }
+        kernels.insertStreams(insertDeferred);
+        for (LayerLaunches layer : draftLayers) {
+            layer.run(kernels);
+        }
+        kernels.rmsNorm(draftNorm);
+        kernels.lmHead(draftHead);
+        results.pull();
+    }
+
+    /**
+     * Full logits of a main row of the last pass, which must have kept them.
+     *
+     * @param row a row whose logits were wanted
+     * @return [V] floats, valid until the next pass
+     */
+    public MemorySegment logits(int row) {
+        LogitLaunches full = logitLaunches();
+        full.block.pull();
+        long width = (long) config.vocabularySize() * Float.BYTES;
+        return full.block.host().asSlice(plan.logitIndex(row) * width, width);
+    }
+
+    /** Memory for full logits is taken when the first pass needs them: greedy decoding never does. */
+    private LogitLaunches logitLaunches() {
+        LogitLaunches launches = logitLaunches;
+        if (launches == null) {
+            int rows = capacity.mainRows();
+            TransferBlock block = device.allocateBlock((long) rows * config.vocabularySize() * Float.BYTES);
+            Tensor logits = Tensor.matrix(DType.F32, block.address(), rows, config.vocabularySize());
+            LmHeadParams head = head(plan, plan.jointLogitRows(), plan.mainLogitCount(), rows, 0, 0)
+                    .logits(logits);
+            VerifyTreeParams verify = verification(logits);
+            long needed = Math.max(kernels.workspaceSize(head), kernels.workspaceSize(verify));
+            DeviceMemory space = needed <= workspace.bytes() ? workspace : device.allocate(needed);
+            head.workspace(space.address(), space.bytes());
+            verify.workspace(space.address(), space.bytes());
+            launches = new LogitLaunches(block, head, verify);
+            logitLaunches = launches;
+        }
+        return launches;
+    }
+
+    private LayerLaunches launches(int index, StepPlan steps, Rows rows) {
+        DecoderWeights.Layer layer = weights.layers().get(index);
+        int d = config.headDimension();
+        int qHeads = config.attentionHeads();
+        int kvHeads = config.keyValueHeads();
+        long qkvColumns = (long) (qHeads + 2 * kvHeads) * d;
+        Tensor q = heads(qkv, 0, qHeads, qkvColumns);
+        Tensor k = heads(qkv, (long) qHeads * d, kvHeads, qkvColumns);
+        Tensor v = heads(qkv, (long) (qHeads + kvHeads) * d, kvHeads, qkvColumns);
+        Tensor y = heads(attended, 0, qHeads, (long) qHeads * d);
+        return new LayerLaunches(
+                norm(steps, rows, layer.inputNorm()),
+                linear(steps, rows, layer.qkv(), normed, qkv, Epilogue.NONE),
+                new RopeAppendParams(arena)
+                        .step(steps.step())
+                        .rows(rows)
+                        .q(q)
+                        .k(k)
+                        .v(v)
+                        .cosSin(cosSin)
+                        .cache(cache)
+                        .streamK(streamK)
+                        .streamV(streamV)
+                        .layer(index)
+                        .rotaryDimension(d),
+                using(new MultiStreamAttentionParams(arena)
+                        .step(steps.step())
+                        .rows(rows)
+                        .q(q)
+                        .y(y)
+                        .cache(cache)
+                        .streamK(streamK)
+                        .streamV(streamV)
+                        .layer(index)
+                        .scale((float) (1 / Math.sqrt(d)))),
+                linear(steps, rows, layer.output(), attended, x, Epilogue.RESIDUAL),
+                norm(steps, rows, layer.postAttentionNorm()),
+                linear(steps, rows, layer.gateUp(), normed, gated, Epilogue.SILU_GATE),
+                linear(steps, rows, layer.down(), gated, x, Epilogue.RESIDUAL));
+    }
+
+    private Tensor heads(Tensor buffer, long firstColumn, int count, long rowColumns) {
+        return Tensor.cube(
+                        DType.F32,
+                        buffer.address() + firstColumn * Float.BYTES,
+                        capacity.rows(),
+                        count,
+                        config.headDimension())
+                .withStride(rowColumns);
+    }
+
+    private RmsNormParams norm(StepPlan steps, Rows rows, Tensor weight) {
+        return new RmsNormParams(arena)
+                .step(steps.step())
+                .rows(rows)
+                .x(oneGroup(x))
+                .weight(weight)
+                .y(oneGroup(normed))
+                .epsilon(config.rmsNormEpsilon());
+    }
+
+    private Tensor oneGroup(Tensor buffer) {
+        return Tensor.cube(DType.F32, buffer.address(), capacity.rows(), 1, config.hiddenSize());
+    }
+
+    private LinearParams linear(
+            StepPlan steps, Rows rows, DecoderWeights.Linear linear, Tensor input, Tensor output, Epilogue epilogue) {
+        LinearParams params = new LinearParams(arena)
+                .step(steps.step())
+                .rows(rows)
+                .x(input)
+                .weight(linear.weight())
+                .bias(linear.bias())
+                .y(output)
+                .epilogue(epilogue)
+                .partColumns(linear.partColumns());
+        if (linear.loraTable() != 0 && rows != Rows.MAIN) {
+            params.lora(linear.loraTable(), 1, linear.rank()).segments(steps.segments(), 1, steps.segmentCount());
+        }
+        return using(params);
+    }
+
+    private InsertStreamsParams insertion(StepPlan steps, Tensor source, Tensor embeddings) {
+        return new InsertStreamsParams(arena)
+                .step(steps.step())
+                .source(source)
+                .rowSource(steps.rowSource())
+                .embeddings(embeddings)
+                .x(x);
+    }
+
+    private LmHeadParams head(StepPlan steps, long index, long count, int maxRows, int k, int firstResult) {
+        long row = (long) firstResult * Integer.BYTES;
+        LmHeadParams params = new LmHeadParams(arena)
+                .step(steps.step())
+                .rows(Rows.ALL)
+                .x(normed)
+                .weight(weights.head())
+                .rowIndex(index, count)
+                .maxRows(maxRows)
+                .k(k)
+                .argmax(results.argmax() + row)
+                .logSumExp(results.logSumExp() + row);
+        if (k > 0) {
+            params.top(results.topIds() + row * k, results.topLogits() + row * k);
+        }
+        return using(params);
+    }
+
+    private VerifyTreeParams verification(Tensor logits) {
+        return using(new VerifyTreeParams(arena)
+                .step(plan.step())
+                .sampling(plan.sampling())
+                .rowLogits(plan.rowLogits())
+                .argmax(results.argmax())
+                .logits(logits)
+                .accepted(results.acceptedCount(), results.acceptedNode(), results.acceptedRow())
+                .bonus(results.bonus()));
+    }
+
+    private <P extends WorkspaceParams> P using(P params) {
+        workspaceUsers.add(params);
+        return params;
+    }
+
+    private record LogitLaunches(TransferBlock block, LmHeadParams head, VerifyTreeParams verify) {}
+
+    private record LayerLaunches(
+            RmsNormParams inputNorm,
+            LinearParams qkv,
+            RopeAppendParams rope,
+            MultiStreamAttentionParams attention,
+            LinearParams output,
+            RmsNormParams postAttentionNorm,
+            LinearParams gateUp,
+            LinearParams down) {
+        void run(KernelContext kernels) {
+            kernels.rmsNorm(inputNorm);
+            kernels.linear(qkv);
+            kernels.ropeAppend(rope);
+            kernels.multiStreamAttention(attention);
+            kernels.linear(output);
+            kernels.rmsNorm(postAttentionNorm);
+            kernels.linear(gateUp);
+            kernels.linear(down);
+        }
+    }
+
+    /** Row buffers, counted. */
+    private final class Allocation {
+        private long bytes;
+
+        Tensor floats(long rows, long columns) {
+            return Tensor.matrix(DType.F32, take(rows * columns * Float.BYTES), rows, columns);
+        }
+
+        Tensor streamScratch() {
+            if (capacity.streamRows() == 0) {
+                return Tensor.NONE;
+            }
+            long rows = capacity.streamRows();
+            long size = rows
+                    * config.keyValueHeads()
+                    * config.headDimension()
+                    * cache.dtype().byteSize();
+            return Tensor.cube(cache.dtype(), take(size), rows, config.keyValueHeads(), config.headDimension());
+        }
+
+        Tensor ropeTable(RopeTable rope, int positions) {
+            DeviceMemory memory = device.allocate(rope.bytes(positions));
+            try (Arena scratch = Arena.ofConfined()) {
+                MemorySegment table = scratch.allocate(rope.bytes(positions), ValueLayout.JAVA_FLOAT.byteAlignment());
+                rope.write(table);
+                memory.write(0, table);
+            }
+            bytes += memory.bytes();
+            return Tensor.matrix(DType.F32, memory.address(), positions, rope.rotaryDimension());
+        }
+
+        private long take(long size) {
+            bytes += size;
+            return device.allocate(size).address();
+        }
+    }
+}

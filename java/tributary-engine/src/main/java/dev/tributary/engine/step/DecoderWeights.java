@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.step;
+
+import dev.tributary.LoadListener;
+import dev.tributary.engine.device.Device;
+import dev.tributary.engine.device.DeviceMemory;
+import dev.tributary.engine.model.Bfloat16;
+import dev.tributary.engine.model.LlamaWeights;
+import dev.tributary.engine.model.ModelConfig;
+import dev.tributary.engine.model.Projection;
+import dev.tributary.engine.model.StreamsAdapter;
+import dev.tributary.engine.model.StreamsConfig;
+import dev.tributary.engine.model.WeightTensor;
+import dev.tributary.kernels.DType;
+import dev.tributary.kernels.Layout;
+import dev.tributary.kernels.LoraEntry;
+import dev.tributary.kernels.PackWeightParams;
+import dev.tributary.kernels.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A model's weights in a device's memory, in the layout that its kernels read, with the streams adapter's.
+ *
+ * @param dtype the type that weights and KV cache have
+ * @param embedding [V, h] packed
+ * @param layers decoder layers
+ * @param finalNorm [h]
+ * @param head [V, h] packed; the embedding's memory when the two are tied
+ * @param streams the adapter's weights, if there is one
+ * @param bytes device memory in all
+ */
+public record DecoderWeights(
+        DType dtype,
+        Tensor embedding,
+        List<Layer> layers,
+        Tensor finalNorm,
+        Tensor head,
+        Optional<Streams> streams,
+        long bytes) {
+
+    /**
+     * One decoder layer.
+     *
+     * @param inputNorm [h]
+     * @param qkv q, k and v
+     * @param output the attention's output
+     * @param postAttentionNorm [h]
+     * @param gateUp gate and up
+     * @param down down
+     */
+    public record Layer(
+            Tensor inputNorm, Linear qkv, Linear output, Tensor postAttentionNorm, Linear gateUp, Linear down) {}
+
+    /**
+     * A linear of one or several output parts.
+     *
+     * @param weight packed
+     * @param bias [N] or none
+     * @param parts columns of each part
+     * @param loraTable address of the LoRA table [1, parts]; 0 = none
+     * @param rank greatest rank in the table
+     */
+    public record Linear(Tensor weight, Tensor bias, List<Integer> parts, long loraTable, int rank) {
+        int[] partColumns() {
+            return parts.stream().mapToInt(Integer::intValue).toArray();
+        }
+    }
+
+    /**
+     * What only stream rows use.
+     *
+     * @param config the adapter's description
+     * @param embeddings [γ, h]: P_1 … P_γ
+     */
+    public record Streams(StreamsConfig config, Tensor embeddings) {}
+
+    /** Copies the list. */
+    public DecoderWeights {
+        layers = List.copyOf(layers);
+    }
+
+    /**
+     * Bytes that the weights will take on a device.
+     *
+     * @param device the device
+     * @param config the architecture
+     * @param weights the base
+     * @param adapter the streams, if any
+     * @return bytes
+     */
+    public static long requiredBytes(
+            Device device, ModelConfig config, LlamaWeights weights, Optional<StreamsAdapter> adapter) {
+        DType dtype = kernelType(weights.dtype());
+        long bytes = packedBytes(device, dtype, Layout.PACKED, config.vocabularySize(), config.hiddenSize())
+                * (config.tiedEmbeddings() ? 1 : 2);
+        for (Projection[] parts : PARTS) {
+            long rows = 0;
+            for (Projection part : parts) {
+                rows += part.outputs(config);
+            }
+            bytes += config.layers() * packedBytes(device, dtype, layoutOf(parts), rows, parts[0].inputs(config));
+        }
+        bytes += (2L * config.layers() + 1) * config.hiddenSize() * dtype.byteSize();
+        return bytes + adapter.map(a -> a.parameters() * dtype.byteSize()).orElse(0L);
+    }
+
+    /**
+     * Brings weights to a device.
+     *
+     * @param device the device
+     * @param config the architecture
+     * @param weights the base, mapped
+     * @param adapter the streams, mapped, if any
+     * @param listener hears of progress
+     * @return the weights; the files may be closed
+     */
+    public static DecoderWeights load(
+            Device device,
+            ModelConfig config,
+            LlamaWeights weights,
+            Optional<StreamsAdapter> adapter,
+            LoadListener listener) {
+        long total = weights.parameters() * weights.dtype().bytes();
+        try (Arena arena = Arena.ofConfined()) {
+            Loader loader = new Loader(device, arena, kernelType(weights.dtype()), total, listener);
+            Tensor embedding = loader.pack(Layout.PACKED, List.of(weights.embedding()));
+            List<Layer> layers = new ArrayList<>();
+            for (int i = 0; i < config.layers(); i++) {
+                LlamaWeights.Layer source = weights.layers().get(i);
+                layers.add(new Layer(
+                        loader.vector(source.inputNorm()),
+                        loader.linear(source, adapter, i, QKV),
+                        loader.linear(source, adapter, i, OUTPUT),
+                        loader.vector(source.postAttentionNorm()),
+                        loader.linear(source, adapter, i, GATE_UP),
+                        loader.linear(source, adapter, i, DOWN)));
+            }
+            Tensor finalNorm = loader.vector(weights.finalNorm());
+            Tensor head = config.tiedEmbeddings()
+                    ? embedding
+                    : loader.pack(Layout.PACKED, List.of(weights.languageModelHead()));
+            Optional<Streams> streams = adapter.map(a -> new Streams(a.config(), loader.matrix(a.embeddings())));
+            return new DecoderWeights(
+                    kernelType(weights.dtype()), embedding, layers, finalNorm, head, streams, loader.bytes);
+        }
+    }
+
+    private static final Projection[] QKV = {Projection.Q_PROJ, Projection.K_PROJ, Projection.V_PROJ};
+    private static final Projection[] OUTPUT = {Projection.O_PROJ};
+    private static final Projection[] GATE_UP = {Projection.GATE_PROJ, Projection.UP_PROJ};
+    private static final Projection[] DOWN = {Projection.DOWN_PROJ};
+    private static final Projection[][] PARTS = {QKV, OUTPUT, GATE_UP, DOWN};
+
+    private static Layout layoutOf(Projection[] parts) {
+        return parts[0] == Projection.GATE_PROJ ? Layout.PACKED_GATE : Layout.PACKED;
+    }
+
+    private static long packedBytes(Device device, DType dtype, Layout layout, long rows, long columns) {
+        return device.kernels().packedSize(dtype, layout, rows, columns);
+    }
+
+    static DType kernelType(dev.tributary.engine.model.DType dtype) {
+        return switch (dtype) {
+            case BF16, F32 -> DType.BF16;
+            case F16 -> DType.F16;
+            default -> throw new IllegalArgumentException("weights of type " + dtype + " are refused before loading");
+        };
+    }
+
+    /** Moves tensors through an aligned staging buffer, since those of a mapped file stand anywhere. */
+    private static final class Loader {
+        private static final long STAGING_BYTES = 16L << 20;
+        private static final long ALIGNMENT = 64;
+
+        private final Device device;
+        private final Arena arena;
+        private final DType dtype;
+        private final long total;
+        private final LoadListener listener;
+        private final MemorySegment rounding;
+        private DeviceMemory staging;
+        private long done;
+        private long bytes;
+
+        Loader(Device device, Arena arena, DType dtype, long total, LoadListener listener) {
+            this.device = device;
+            this.arena = arena;
+            this.dtype = dtype;
+            this.total = total;
+            this.listener = listener;
+            rounding = arena.allocate(STAGING_BYTES, ALIGNMENT);
+            staging = device.allocate(STAGING_BYTES);
+        }
+
+        Linear linear(LlamaWeights.Layer layer, Optional<StreamsAdapter> adapter, int index, Projection[] parts) {
+            List<WeightTensor> sources = new ArrayList<>();
+            List<Integer> columns = new ArrayList<>();
+            for (Projection part : parts) {
+                WeightTensor weight = layer.weight(part);
+                sources.add(weight);
+                columns.add(Math.toIntExact(weight.shape().getFirst()));
+            }
+            Tensor weight = pack(layoutOf(parts), sources);
+            Tensor bias = bias(layer, parts, columns);
+            return adapter.flatMap(a -> lora(a, index, parts))
+                    .map(lora -> new Linear(weight, bias, columns, lora.address(), lora.rank()))
+                    .orElseGet(() -> new Linear(weight, bias, columns, 0, 0));
+        }
+
+        private Tensor bias(LlamaWeights.Layer layer, Projection[] parts, List<Integer> columns) {
+            if (layer.bias(parts[0]).isEmpty()) {
+                return Tensor.NONE;
+            }
+            long width = columns.stream().mapToLong(Integer::longValue).sum();
+            DeviceMemory memory = allocate(width * dtype.byteSize());
+            long offset = 0;
+            for (Projection part : parts) {
+                MemorySegment data = converted(
+                        layer.bias(part).orElseThrow(),
+                        0,
+                        layer.bias(part).orElseThrow().elements());
+                memory.write(offset, data);
+                offset += data.byteSize();
+            }
+            return Tensor.vector(dtype, memory.address(), width);
+        }
+
+        private record LoraTable(long address, int rank) {}
+
+        private Optional<LoraTable> lora(StreamsAdapter adapter, int layer, Projection[] parts) {
+            Optional<StreamsConfig.Lora> config = adapter.config().lora();
+            if (config.isEmpty()) {
+                return Optional.empty();
+            }
+            DType loraType = kernelType(adapter.dtype());
+            MemorySegment table = arena.allocate(parts.length * LoraEntry.BYTES, ALIGNMENT);
+            boolean any = false;
+            for (int part = 0; part < parts.length; part++) {
+                Optional<StreamsAdapter.LowRank> update = adapter.lora(layer, parts[part]);
+                if (update.isPresent()) {
+                    Tensor down =
+                            packAs(loraType, Layout.PACKED, List.of(update.get().down()));
+                    Tensor up =
+                            packAs(loraType, Layout.PACKED, List.of(update.get().up()));
+                    LoraEntry.write(
+                            table,
+                            part,
+                            down.address(),
+                            up.address(),
+                            config.get().rank(),
+                            config.get().scale(),
+                            loraType);
+                    any = true;
+                }
+            }
+            if (!any) {
+                return Optional.empty();
+            }
+            DeviceMemory memory = allocate(table.byteSize());
+            memory.write(0, table);
+            return Optional.of(new LoraTable(memory.address(), config.get().rank()));
+        }
+
+        Tensor vector(WeightTensor source) {
+            DeviceMemory memory = allocate(source.elements() * dtype.byteSize());
+            memory.write(0, converted(source, 0, source.elements()));
+            advance(source.elements());
+            return Tensor.vector(dtype, memory.address(), source.elements());
+        }
+
+        Tensor matrix(WeightTensor source) {
+            DType type = kernelType(source.dtype());
+            DeviceMemory memory = allocate(source.elements() * type.byteSize());
+            memory.write(0, converted(source, 0, source.elements()));
+            return Tensor.matrix(
+                    type,
+                    memory.address(),
+                    source.shape().get(0),
+                    source.shape().get(1));
+        }
+
+        Tensor pack(Layout layout, List<WeightTensor> sources) {
+            return packAs(dtype, layout, sources);
+        }
+
+        private Tensor packAs(DType type, Layout layout, List<WeightTensor> sources) {
+            long columns = sources.getFirst().shape().get(1);
+            long rows = sources.stream().mapToLong(s -> s.shape().getFirst()).sum();
+            DeviceMemory memory = allocate(packedBytes(device, type, layout, rows, columns));
+            Tensor destination = Tensor.packed(type, layout, memory.address(), rows, columns);
+            long rowBytes = columns * type.byteSize();
+            if (rowBytes > staging.bytes()) {
+                staging = device.allocate(rowBytes);
+            }
+            long block = Math.min(staging.bytes(), STAGING_BYTES / 2) / rowBytes;
+            long first = 0;
+            for (WeightTensor source : sources) {
+                long sourceRows = source.shape().getFirst();
+                for (long row = 0; row < sourceRows; row += Math.max(1, block)) {
+                    long count = Math.min(Math.max(1, block), sourceRows - row);
+                    staging.write(0, converted(source, row * columns, count * columns));
+                    device.kernels()
+                            .packWeight(new PackWeightParams(arena)
+                                    .source(Tensor.matrix(type, staging.address(), count, columns))
+                                    .destination(destination)
+                                    .firstRow(first));
+                    first += count;
+                    advance(count * columns);
+                }
+            }
+            return destination;
+        }
+
+        /** Elements of a source in the type that runs. */
+        private MemorySegment converted(WeightTensor source, long from, long count) {
+            int size = source.dtype().bytes();
+            MemorySegment elements = source.data().asSlice(from * size, count * size);
+            if (source.dtype() != dev.tributary.engine.model.DType.F32) {
+                return elements;
+            }
+            long rounded = count * DType.BF16.byteSize();
+            MemorySegment target =
+                    rounded <= rounding.byteSize() ? rounding.asSlice(0, rounded) : arena.allocate(rounded, ALIGNMENT);
+            Bfloat16.round(elements, target);
+            return target;
+        }
+
+        private DeviceMemory allocate(long size) {
+            bytes += size;
+            return device.allocate(size);
+        }
+
+        private void advance(long elements) {
+            done = Math.min(total, done + elements * dtype.byteSize());
+            listener.progress(done, total);
+        }
+    }
+}

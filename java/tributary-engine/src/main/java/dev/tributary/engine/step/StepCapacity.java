@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.step;
+
+/**
+ * What one step can hold at most; fixed when a model is loaded.
+ *
+ * @param sequences S
+ * @param mainRows R: nodes of all trees and tokens of all prefill chunks
+ * @param streamRows Q, a multiple of gamma; 0 without streams
+ * @param gamma γ; 0 without streams
+ * @param pages P: pages of one sequence
+ * @param candidates tokens kept per stream row
+ */
+public record StepCapacity(int sequences, int mainRows, int streamRows, int gamma, int pages, int candidates) {
+    /** {@return R + Q} */
+    public int rows() {
+        return mainRows + streamRows;
+    }
+
+    int maskWords() {
+        return mainRows * (Limits.MAX_TREE / Long.SIZE);
+    }
+}

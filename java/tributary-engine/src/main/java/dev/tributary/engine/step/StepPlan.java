@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.step;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import dev.tributary.engine.cache.SequenceCache;
+import dev.tributary.engine.device.Device;
+import dev.tributary.engine.device.TransferBlock;
+import dev.tributary.engine.model.StreamsConfig;
+import dev.tributary.engine.tree.TokenTree;
+import dev.tributary.kernels.KernelStep;
+import dev.tributary.kernels.SamplingEntry;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * The rows of one pass, written into one block that goes to the device as a whole. A plan is begun, sequences are opened
+ * one after another with their rows and streams, then it is finished; the next pass begins it anew.
+ */
+public final class StepPlan {
+    private static final int ALIGNMENT = 64;
+    private static final int SEGMENT_WORDS = 3;
+
+    private final StepCapacity capacity;
+    private final StreamsConfig.Position position;
+    private final TransferBlock block;
+    private final MemorySegment host;
+    private final KernelStep step;
+
+    private final long counts;
+    private final long rowSequence;
+    private final long rowNode;
+    private final long rowPosition;
+    private final long rowRotary;
+    private final long rowStream;
+    private final long sequenceLength;
+    private final long sequenceRows;
+    private final long treeBegin;
+    private final long treeToken;
+    private final long treeParent;
+    private final long maskBegin;
+    private final long masks;
+    private final long pageTable;
+    private final long tokens;
+    private final long rowSource;
+    private final long rowLogits;
+    private final long logitRows;
+    private final long streamLogitRows;
+    private final long logitCounts;
+    private final long segments;
+    private final long segmentCount;
+    private final long sampling;
+    private final long identity;
+
+    private final long[] maskWords;
+    private int sequences;
+    private int mainRows;
+    private int streamRows;
+    private int nodes;
+    private int usedMaskWords;
+    private int mainLogits;
+    private boolean needsLogits;
+
+    /**
+     * Lays the block out and describes it to the kernels.
+     *
+     * @param device whose memory holds it
+     * @param arena where the native description lives
+     * @param capacity what it can hold
+     * @param position RoPE position of streams
+     */
+    public StepPlan(Device device, Arena arena, StepCapacity capacity, StreamsConfig.Position position) {
+        this.capacity = capacity;
+        this.position = position;
+        maskWords = new long[capacity.maskWords()];
+        int rows = capacity.rows();
+        int main = capacity.mainRows();
+        int streams = Math.max(1, capacity.streamRows());
+        int sequenceCapacity = capacity.sequences();
+
+        Layout layout = new Layout();
+        counts = layout.ints(4);
+        rowSequence = layout.ints(rows);
+        rowNode = layout.ints(rows);
+        rowPosition = layout.ints(rows);
+        rowRotary = layout.ints(rows);
+        rowStream = layout.ints(rows);
+        sequenceLength = layout.ints(sequenceCapacity);
+        sequenceRows = layout.ints(sequenceCapacity + 1);
+        treeBegin = layout.ints(sequenceCapacity + 1);
+        treeToken = layout.ints(main);
+        treeParent = layout.ints(main);
+        maskBegin = layout.ints(sequenceCapacity);
+        masks = layout.longs(capacity.maskWords());
+        pageTable = layout.ints((long) sequenceCapacity * capacity.pages());
+        tokens = layout.ints(main);
+        rowSource = layout.ints(streams);
+        rowLogits = layout.ints(main);
+        logitRows = layout.ints(rows);
+        streamLogitRows = layout.ints(streams);
+        logitCounts = layout.ints(3);
+        segments = layout.ints(SEGMENT_WORDS);
+        segmentCount = layout.ints(1);
+        sampling = layout.bytes(sequenceCapacity * SamplingEntry.BYTES);
+        // Never written again: all zeros is "no sliding window", and 0, 1, 2, … copies rows in order.
+        long rowFirstVisible = layout.ints(rows);
+        identity = layout.ints(main);
+
+        block = device.allocateBlock(layout.size());
+        host = block.host();
+        for (int row = 0; row < main; row++) {
+            putInt(identity, row, row);
+        }
+        step = new KernelStep(arena)
+                .maxSequences(sequenceCapacity)
+                .maxMainRows(main)
+                .maxStreamRows(capacity.streamRows())
+                .gamma(capacity.gamma())
+                .maxPages(capacity.pages())
+                .maxNodes(main)
+                .maxMaskWords(capacity.maskWords())
+                .counts(address(counts))
+                .rowSequence(address(rowSequence))
+                .rowNode(address(rowNode))
+                .rowPosition(address(rowPosition))
+                .rowRotary(address(rowRotary))
+                .rowFirstVisible(address(rowFirstVisible))
+                .rowStream(address(rowStream))
+                .sequenceLength(address(sequenceLength))
+                .sequenceRows(address(sequenceRows))
+                .treeBegin(address(treeBegin))
+                .treeToken(address(treeToken))
+                .treeParent(address(treeParent))
+                .maskBegin(address(maskBegin))
+                .masks(address(masks))
+                .pageTable(address(pageTable));
+    }
+
+    /** {@return what it can hold} */
+    public StepCapacity capacity() {
+        return capacity;
+    }
+
+    /** Begins a new pass: no sequences, no rows. */
+    public void begin() {
+        sequences = 0;
+        mainRows = 0;
+        streamRows = 0;
+        nodes = 0;
+        usedMaskWords = 0;
+        mainLogits = 0;
+        needsLogits = false;
+    }
+
+    /**
+     * Opens the next sequence.
+     *
+     * @param cache its pages, reserved for the rows that follow
+     * @return its index in this step
+     */
+    public int openSequence(SequenceCache cache) {
+        int sequence = sequences++;
+        putInt(sequenceLength, sequence, cache.length());
+        putInt(sequenceRows, sequence, mainRows);
+        putInt(treeBegin, sequence, nodes);
+        putInt(maskBegin, sequence, usedMaskWords);
+        long table = pageTable + (long) sequence * capacity.pages() * Integer.BYTES;
+        for (int i = 0; i < cache.pageCount(); i++) {
+            putInt(table, i, cache.page(i));
+        }
+        choose(sequence, Sampling.NONE, 0);
+        return sequence;
+    }
+
+    /**
+     * Adds causal rows to the newest sequence: the tokens behind its committed ones.
+     *
+     * @param source tokens
+     * @param from first of them
+     * @param count how many
+     * @return the first row
+     */
+    public int addChunk(int[] source, int from, int count) {
+        int sequence = sequences - 1;
+        int length = host.get(JAVA_INT, sequenceLength + (long) sequence * Integer.BYTES);
+        int first = mainRows;
+        for (int i = 0; i < count; i++) {
+            addMainRow(sequence, i, length + i, source[from + i]);
+        }
+        return first;
+    }
+
+    /**
+     * Adds a token tree to the newest sequence, one row per node; every node's logits are wanted.
+     *
+     * @param tree the tree
+     * @return the row of its root
+     */
+    public int addTree(TokenTree tree) {
+        int sequence = sequences - 1;
+        int length = host.get(JAVA_INT, sequenceLength + (long) sequence * Integer.BYTES);
+        int first = mainRows;
+        for (int node = 0; node < tree.size(); node++) {
+            putInt(treeToken, nodes, tree.token(node));
+            putInt(treeParent, nodes, tree.parent(node));
+            nodes++;
+            wantLogits(addMainRow(sequence, node, length + tree.depth(node), tree.token(node)));
+        }
+        tree.writeMasks(maskWords, usedMaskWords);
+        usedMaskWords += tree.size() * tree.maskWords();
+        return first;
+    }
+
+    /**
+     * Asks for the logits of a main row.
+     *
+     * @param row the row
+     */
+    public void wantLogits(int row) {
+        putInt(rowLogits, row, mainLogits);
+        putInt(logitRows, mainLogits, row);
+        mainLogits++;
+    }
+
+    /**
+     * Adds the streams of an anchor.
+     *
+     * @param sequence the anchor's sequence
+     * @param source row of the main states that the streams are inserted from
+     * @param node the anchor's node (or index in its chunk), or −1 when it is committed
+     * @param anchorPosition the anchor's position
+     * @return index of the first of γ stream rows
+     */
+    public int addStreams(int sequence, int source, int node, int anchorPosition) {
+        int first = streamRows;
+        for (int j = 1; j <= capacity.gamma(); j++) {
+            int row = capacity.mainRows() + streamRows;
+            putInt(rowSequence, row, sequence);
+            putInt(rowNode, row, node);
+            putInt(rowPosition, row, anchorPosition);
+            putInt(rowRotary, row, position == StreamsConfig.Position.OFFSET ? anchorPosition + j : anchorPosition);
+            putInt(rowStream, row, j);
+            putInt(rowSource, streamRows, source);
+            putInt(streamLogitRows, streamRows, row);
+            streamRows++;
+        }
+        return first;
+    }
+
+    /**
+     * Asks for a target choice.
+     *
+     * @param sequence the sequence
+     * @param rule how to choose
+     * @param generated tokens that the sequence has generated so far
+     */
+    public void choose(int sequence, Sampling rule, int generated) {
+        MemorySegment table = host.asSlice(sampling);
+        if (rule.active()) {
+            SamplingEntry.write(
+                    table,
+                    sequence,
+                    rule.seed(),
+                    rule.temperature(),
+                    rule.topP(),
+                    rule.minP(),
+                    rule.topK(),
+                    rule.choice());
+            SamplingEntry.progress(table, sequence, generated);
+        } else {
+            SamplingEntry.deactivate(table, sequence);
+        }
+        needsLogits |= rule.active() && rule.temperature() > 0;
+    }
+
+    /** Makes this pass keep full logits, whether or not a sequence is sampled. */
+    public void keepLogits() {
+        needsLogits = true;
+    }
+
+    /** Writes the counts and sends the block to the device. */
+    public void finish() {
+        putInt(sequenceRows, sequences, mainRows);
+        putInt(treeBegin, sequences, nodes);
+        MemorySegment.copy(maskWords, 0, host, JAVA_LONG, masks, usedMaskWords);
+        putInt(counts, 0, sequences);
+        putInt(counts, 1, mainRows);
+        putInt(counts, 2, streamRows);
+        // Streams stand behind the main rows in the joint list, and alone in their own.
+        MemorySegment.copy(
+                host,
+                streamLogitRows,
+                host,
+                logitRows + (long) mainLogits * Integer.BYTES,
+                (long) streamRows * Integer.BYTES);
+        putInt(logitCounts, 0, mainLogits + streamRows);
+        putInt(logitCounts, 1, mainLogits);
+        putInt(logitCounts, 2, streamRows);
+        putInt(segments, 0, capacity.mainRows());
+        putInt(segments, 1, capacity.mainRows() + streamRows);
+        putInt(segments, 2, 0);
+        putInt(segmentCount, 0, streamRows > 0 ? 1 : 0);
+        block.push();
+    }
+
+    /** {@return main rows of this pass} */
+    public int mainRows() {
+        return mainRows;
+    }
+
+    /** {@return stream rows of this pass} */
+    public int streamRows() {
+        return streamRows;
+    }
+
+    /** {@return whether full logits are needed} */
+    public boolean needsLogits() {
+        return needsLogits;
+    }
+
+    /**
+     * Where a main row's logits stand.
+     *
+     * @param row a row whose logits are wanted
+     * @return its index in the results of the LM head
+     */
+    public int logitIndex(int row) {
+        return host.get(JAVA_INT, rowLogits + (long) row * Integer.BYTES);
+    }
+
+    /**
+     * Where a stream row's candidates stand.
+     *
+     * @param streamRow index of the stream row
+     * @return its index in the results of the LM head
+     */
+    public int streamResult(int streamRow) {
+        return (needsLogits || mainLogits == 0 ? capacity.mainRows() : mainLogits) + streamRow;
+    }
+
+    KernelStep step() {
+        return step;
+    }
+
+    long tokens() {
+        return address(tokens);
+    }
+
+    long rowSource() {
+        return address(rowSource);
+    }
+
+    long rowLogits() {
+        return address(rowLogits);
+    }
+
+    long jointLogitRows() {
+        return address(logitRows);
+    }
+
+    long jointLogitCount() {
+        return address(logitCounts);
+    }
+
+    long mainLogitCount() {
+        return address(logitCounts) + Integer.BYTES;
+    }
+
+    long streamLogitRows() {
+        return address(streamLogitRows);
+    }
+
+    long streamLogitCount() {
+        return address(logitCounts) + 2 * Integer.BYTES;
+    }
+
+    long mainRowCount() {
+        return address(counts) + Integer.BYTES;
+    }
+
+    long identity() {
+        return address(identity);
+    }
+
+    long segments() {
+        return address(segments);
+    }
+
+    long segmentCount() {
+        return address(segmentCount);
+    }
+
+    long sampling() {
+        return address(sampling);
+    }
+
+    private int addMainRow(int sequence, int node, int rowPositionValue, int token) {
+        int row = mainRows++;
+        putInt(rowSequence, row, sequence);
+        putInt(rowNode, row, node);
+        putInt(rowPosition, row, rowPositionValue);
+        putInt(rowRotary, row, rowPositionValue);
+        putInt(rowStream, row, 0);
+        putInt(tokens, row, token);
+        putInt(rowLogits, row, -1);
+        return row;
+    }
+
+    private void putInt(long offset, int index, int value) {
+        host.set(JAVA_INT, offset + (long) index * Integer.BYTES, value);
+    }
+
+    private long address(long offset) {
+        return block.address() + offset;
+    }
+
+    /** Offsets of arrays in the block. */
+    private static final class Layout {
+        private long size;
+
+        long ints(long count) {
+            return bytes(count * Integer.BYTES);
+        }
+
+        long longs(long count) {
+            return bytes(count * Long.BYTES);
+        }
+
+        long bytes(long count) {
+            long offset = size;
+            size = (size + count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+            return offset;
+        }
+
+        long size() {
+            return size;
+        }
+    }
+}

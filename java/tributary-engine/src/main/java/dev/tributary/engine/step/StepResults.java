@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.step;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import dev.tributary.engine.device.Device;
+import dev.tributary.engine.device.TransferBlock;
+import java.lang.foreign.MemorySegment;
+
+/** What one pass brings back, in one block: the accepted paths, the bonus tokens, the candidates of the streams. */
+public final class StepResults {
+    private final StepCapacity capacity;
+    private final TransferBlock block;
+    private final MemorySegment host;
+    private final long argmax;
+    private final long logSumExp;
+    private final long topIds;
+    private final long topLogits;
+    private final long acceptedCount;
+    private final long acceptedNode;
+    private final long acceptedRow;
+    private final long bonus;
+
+    /**
+     * Lays the block out.
+     *
+     * @param device whose memory holds it
+     * @param capacity what a step can hold
+     */
+    public StepResults(Device device, StepCapacity capacity) {
+        this.capacity = capacity;
+        long rows = (long) capacity.rows() * Integer.BYTES;
+        long sequences = (long) capacity.sequences() * Integer.BYTES;
+        argmax = 0;
+        logSumExp = align(argmax + rows);
+        topIds = align(logSumExp + rows);
+        topLogits = align(topIds + rows * capacity.candidates());
+        acceptedCount = align(topLogits + rows * capacity.candidates());
+        acceptedNode = align(acceptedCount + sequences);
+        acceptedRow = align(acceptedNode + sequences * Limits.MAX_PATH);
+        bonus = align(acceptedRow + sequences * Limits.MAX_PATH);
+        block = device.allocateBlock(align(bonus + sequences));
+        host = block.host();
+    }
+
+    /** Waits for the pass and brings its results to the host. */
+    public void pull() {
+        block.pull();
+    }
+
+    /**
+     * Accepted nodes of a sequence, the root included; 0 for a causal one.
+     *
+     * @param sequence index in the step
+     * @return how many
+     */
+    public int acceptedCount(int sequence) {
+        return host.get(JAVA_INT, acceptedCount + (long) sequence * Integer.BYTES);
+    }
+
+    /**
+     * A node of the accepted path.
+     *
+     * @param sequence index in the step
+     * @param depth 0 = the root
+     * @return its node
+     */
+    public int acceptedNode(int sequence, int depth) {
+        return host.get(JAVA_INT, acceptedNode + ((long) sequence * Limits.MAX_PATH + depth) * Integer.BYTES);
+    }
+
+    /**
+     * The row of a node of the accepted path.
+     *
+     * @param sequence index in the step
+     * @param depth 0 = the root; of a causal sequence 0 = its last row
+     * @return its row
+     */
+    public int acceptedRow(int sequence, int depth) {
+        return host.get(JAVA_INT, acceptedRow + ((long) sequence * Limits.MAX_PATH + depth) * Integer.BYTES);
+    }
+
+    /**
+     * The target's token at the last accepted node.
+     *
+     * @param sequence index in the step
+     * @return token id
+     */
+    public int bonus(int sequence) {
+        return host.get(JAVA_INT, bonus + (long) sequence * Integer.BYTES);
+    }
+
+    /**
+     * A candidate of a stream row.
+     *
+     * @param result the row's index in the results
+     * @param rank 0 = most probable
+     * @return token id
+     */
+    public int candidate(int result, int rank) {
+        return host.get(JAVA_INT, topIds + ((long) result * capacity.candidates() + rank) * Integer.BYTES);
+    }
+
+    /**
+     * A candidate's probability.
+     *
+     * @param result the row's index in the results
+     * @param rank 0 = most probable
+     * @return probability
+     */
+    public float probability(int result, int rank) {
+        float logit = host.get(JAVA_FLOAT, topLogits + ((long) result * capacity.candidates() + rank) * Float.BYTES);
+        return (float) Math.exp(logit - host.get(JAVA_FLOAT, logSumExp + (long) result * Float.BYTES));
+    }
+
+    long argmax() {
+        return block.address() + argmax;
+    }
+
+    long logSumExp() {
+        return block.address() + logSumExp;
+    }
+
+    long topIds() {
+        return block.address() + topIds;
+    }
+
+    long topLogits() {
+        return block.address() + topLogits;
+    }
+
+    long acceptedCount() {
+        return block.address() + acceptedCount;
+    }
+
+    long acceptedNode() {
+        return block.address() + acceptedNode;
+    }
+
+    long acceptedRow() {
+        return block.address() + acceptedRow;
+    }
+
+    long bonus() {
+        return block.address() + bonus;
+    }
+
+    private static long align(long offset) {
+        return (offset + 63) / 64 * 64;
+    }
+}

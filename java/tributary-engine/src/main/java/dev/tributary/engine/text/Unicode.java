@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.text;
+
+import dev.tributary.ConfigurationException;
+
+/** Strings of Java may hold halves of characters; nothing beyond this package may. */
+final class Unicode {
+    private Unicode() {}
+
+    static void requireValid(String what, String text) {
+        for (int i = 0; i < text.length(); i++) {
+            char c = text.charAt(i);
+            if (Character.isHighSurrogate(c) && i + 1 < text.length() && Character.isLowSurrogate(text.charAt(i + 1))) {
+                i++;
+            } else if (Character.isSurrogate(c)) {
+                throw new ConfigurationException(String.format(
+                        "%s is not valid Unicode: unpaired surrogate \\u%04x at index %d", what, (int) c, i));
+            }
+        }
+    }
+}

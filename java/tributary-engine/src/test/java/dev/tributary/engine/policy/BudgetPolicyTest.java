@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary.engine.policy;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.tributary.Speculation;
+import dev.tributary.engine.tree.TokenTree;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class BudgetPolicyTest {
+    private static final int GAMMA = 4;
+
+    private static PassCosts costs(double perPass, double perRow, double perDraft, double streamRowFraction) {
+        PassCosts costs = new PassCosts(streamRowFraction);
+        for (int rows : new int[] {1, 2, 4, 8, 16, 32, 64}) {
+            costs.observeVerify(rows, 0, (long) (perPass + perRow * rows));
+        }
+        costs.observeDraft(GAMMA, (long) perDraft);
+        return costs;
+    }
+
+    /** A chain whose nodes are each accepted with this probability given their parent. */
+    private static BudgetPolicy.Part chain(BudgetPolicy policy, float probability, int nodes, Speculation speculation) {
+        TokenTree tree = new TokenTree();
+        tree.reset(0);
+        float path = 1;
+        for (int node = 1; node < nodes; node++) {
+            path *= probability;
+            tree.add(node - 1, node, path);
+        }
+        return new BudgetPolicy.Part(tree, speculation, policy.newHabit());
+    }
+
+    private static int decidedSize(PassCosts costs, float probability) {
+        BudgetPolicy policy = new BudgetPolicy(costs, GAMMA);
+        TokenTree tree = new TokenTree();
+        tree.reset(0);
+        float path = 1;
+        for (int node = 1; node < 17; node++) {
+            path *= probability;
+            tree.add(node - 1, node, path);
+        }
+        policy.decide(List.of(new BudgetPolicy.Part(tree, Speculation.adaptive(), policy.newHabit())));
+        return tree.size();
+    }
+
+    @Test
+    void freeRowsAreAllTaken() {
+        assertEquals(17, decidedSize(costs(1_000_000, 1, 1, 0.3), 0.9f));
+    }
+
+    @Test
+    void rowsThatCostAsMuchAsAPassAreNotTaken() {
+        assertEquals(1, decidedSize(costs(1, 1_000_000, 1, 0.3), 0.9f));
+    }
+
+    @Test
+    void theTreeShrinksAsAcceptanceFalls() {
+        PassCosts costs = costs(100_000, 20_000, 10_000, 0.3);
+        int confident = decidedSize(costs, 0.95f);
+        int doubtful = decidedSize(costs, 0.5f);
+        assertTrue(confident > doubtful, confident + " nodes against " + doubtful);
+        assertTrue(doubtful >= 1);
+    }
+
+    @Test
+    void streamsRunOnAllNodesWhereRowsAreFreeAndDeferredWhereTheyAreNot() {
+        BudgetPolicy memoryBound = new BudgetPolicy(costs(1_000_000, 10, 400_000, 0.3), GAMMA);
+        BudgetPolicy.Part everywhere = chain(memoryBound, 0.9f, 5, Speculation.tree(5));
+        memoryBound.decide(List.of(everywhere));
+        assertEquals(Speculation.Placement.ALL_NODES, everywhere.placement());
+        for (int node = 0; node < 5; node++) {
+            assertTrue(everywhere.isAnchor(node));
+        }
+
+        BudgetPolicy arithmeticBound = new BudgetPolicy(costs(100_000, 100_000, 50_000, 0.5), GAMMA);
+        BudgetPolicy.Part deferred = chain(arithmeticBound, 0.9f, 5, Speculation.tree(5));
+        arithmeticBound.decide(List.of(deferred));
+        assertEquals(Speculation.Placement.DEFERRED, deferred.placement());
+        assertFalse(deferred.isAnchor(0));
+    }
+
+    @Test
+    void aForcedPlacementIsKept() {
+        BudgetPolicy policy = new BudgetPolicy(costs(1, 1_000_000, 1, 0.3), GAMMA);
+        for (Speculation.Placement placement : List.of(
+                Speculation.Placement.ALL_NODES, Speculation.Placement.CHOSEN_NODES, Speculation.Placement.DEFERRED)) {
+            BudgetPolicy.Part part = chain(policy, 0.6f, 5, Speculation.tree(5).withPlacement(placement));
+            policy.decide(List.of(part));
+            assertEquals(placement, part.placement());
+        }
+    }
+
+    @Test
+    void draftingPausesWhereItDoesNotPayAndTriesAgain() {
+        BudgetPolicy policy = new BudgetPolicy(costs(1_000, 1_000_000, 3_000_000, 0.9), GAMMA);
+        DraftHabit habit = policy.newHabit();
+        int drafts = 0;
+        for (int pass = 0; pass < 1000; pass++) {
+            TokenTree tree = new TokenTree();
+            tree.reset(0);
+            BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive(), habit);
+            if (policy.drafts(part)) {
+                drafts++;
+                tree.add(0, 1, 0.3f);
+                policy.decide(List.of(part));
+                assertEquals(1, tree.size());
+            }
+        }
+        assertTrue(drafts > 2 && drafts < 40, drafts + " drafts in 1000 passes");
+    }
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Random;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Closing, cancelling and losing generations and models, in every state. */
+@Timeout(120)
+class LifecycleTest {
+    private static final String PROMPT = DemoModel.prompts(1, 5).getFirst();
+    private static final GenerationOptions ENDLESS =
+            GenerationOptions.builder().maxTokens(1500).ignoreEndTokens(true).build();
+
+    private static void awaitAllPagesFree(LanguageModel model) throws InterruptedException {
+        for (int i = 0; i < 2000 && model.freePages() != model.pages(); i++) {
+            Thread.sleep(5);
+        }
+        assertEquals(model.pages(), model.freePages());
+    }
+
+    @Test
+    void breakingOutAndClosingGivesThePagesBack() throws InterruptedException {
+        try (LanguageModel model = DemoModel.load()) {
+            try (Generation generation = model.generate(PROMPT, ENDLESS)) {
+                int parts = 0;
+                for (String part : generation) {
+                    assertFalse(part.isEmpty());
+                    if (++parts == 3) {
+                        break;
+                    }
+                }
+                assertTrue(model.freePages() < model.pages());
+            }
+            awaitAllPagesFree(model);
+        }
+    }
+
+    @Test
+    void cancellingEndsThoseWhoWait() throws Exception {
+        try (LanguageModel model = DemoModel.load();
+                ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+            Generation generation = model.generate(PROMPT, ENDLESS);
+            Future<String> text = threads.submit((Callable<String>) generation::text);
+            Future<String> future = threads.submit(() -> generation.future().get());
+            Iterator<String> parts = generation.iterator();
+            parts.next();
+            generation.cancel();
+            assertThrows(GenerationCancelledException.class, () -> parts.forEachRemaining(part -> {}));
+            assertThrows(GenerationCancelledException.class, generation::finishReason);
+            for (Future<String> waiting : List.of(text, future)) {
+                Throwable cause = assertThrows(ExecutionException.class, waiting::get);
+                while (cause instanceof ExecutionException && cause.getCause() != null) {
+                    cause = cause.getCause();
+                }
+                assertTrue(cause instanceof GenerationCancelledException, String.valueOf(cause));
+            }
+            awaitAllPagesFree(model);
+            generation.cancel();
+            generation.close();
+            generation.close();
+        }
+    }
+
+    @Test
+    void aGenerationThatNobodyCanReachIsCancelled() throws InterruptedException {
+        try (LanguageModel model = DemoModel.load()) {
+            startAndForget(model);
+            for (int i = 0; i < 400 && model.freePages() != model.pages(); i++) {
+                System.gc();
+                Thread.sleep(5);
+            }
+            assertEquals(model.pages(), model.freePages());
+        }
+    }
+
+    private static void startAndForget(LanguageModel model) {
+        for (int i = 0; i < 4; i++) {
+            assertFalse(model.generate(PROMPT, ENDLESS).iterator().next().isEmpty());
+        }
+    }
+
+    @Test
+    void aFutureOutlivesItsGeneration() throws Exception {
+        try (LanguageModel model = DemoModel.load()) {
+            var future = model.generate(
+                            PROMPT,
+                            GenerationOptions.builder()
+                                    .maxTokens(400)
+                                    .ignoreEndTokens(true)
+                                    .build())
+                    .future();
+            for (int i = 0; i < 10; i++) {
+                System.gc();
+                Thread.sleep(2);
+            }
+            assertFalse(future.get(60, TimeUnit.SECONDS).isEmpty());
+        }
+    }
+
+    @Test
+    void closingTheModelCancelsRunningAndWaitingRequests() {
+        LanguageModel model =
+                DemoModel.load(LoadOptions.builder().maxSequences(2).build());
+        List<Generation> generations = new ArrayList<>();
+        for (int i = 0; i < 6; i++) {
+            generations.add(model.generate(PROMPT, ENDLESS));
+        }
+        assertTrue(generations.getFirst().iterator().hasNext());
+        model.close();
+        for (Generation generation : generations) {
+            assertThrows(GenerationCancelledException.class, generation::text);
+        }
+        assertThrows(ModelClosedException.class, () -> model.generate(PROMPT));
+        assertThrows(ModelClosedException.class, () -> model.tokenize(PROMPT));
+        model.close();
+    }
+
+    @Test
+    void aTextThatEndedCanBeReadAfterClose() {
+        LanguageModel model = DemoModel.load();
+        Generation generation = model.generate(PROMPT);
+        String text = generation.text();
+        generation.close();
+        model.close();
+        assertEquals(text, generation.text());
+        assertEquals(generation.tokens().length, generation.stats().tokens());
+        assertThrows(IllegalStateException.class, () -> {
+            var _ = generation.iterator();
+            var _ = generation.iterator();
+        });
+    }
+
+    @Test
+    void modelsCloseAtAnyMoment() throws Exception {
+        Random random = new Random(3);
+        for (int round = 0; round < 12; round++) {
+            LanguageModel model = DemoModel.load();
+            try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
+                List<Future<?>> all = new ArrayList<>();
+                for (int i = 0; i < 6; i++) {
+                    all.add(threads.submit(() -> {
+                        try (Generation generation = model.generate(PROMPT, ENDLESS)) {
+                            generation.forEach(part -> {});
+                        } catch (GenerationCancelledException | ModelClosedException expected) {
+                            assertFalse(String.valueOf(expected.getMessage()).isEmpty());
+                        }
+                    }));
+                }
+                Thread.sleep(random.nextInt(20));
+                model.close();
+                for (Future<?> each : all) {
+                    each.get();
+                }
+            }
+        }
+    }
+
+    @Test
+    void sixteenThreadsShareOneModel() throws Exception {
+        List<String> prompts = DemoModel.prompts(16, 21);
+        try (LanguageModel model = DemoModel.load();
+                ExecutorService threads = Executors.newFixedThreadPool(16)) {
+            List<String> alone = new ArrayList<>();
+            for (String prompt : prompts) {
+                alone.add(model.generate(prompt).text());
+            }
+            List<Future<?>> all = new ArrayList<>();
+            for (int thread = 0; thread < 16; thread++) {
+                long seed = thread;
+                all.add(threads.submit(() -> {
+                    Random random = new Random(seed);
+                    for (int i = 0; i < 12; i++) {
+                        int which = random.nextInt(prompts.size());
+                        try (Generation generation = model.generate(prompts.get(which))) {
+                            if (random.nextInt(4) == 0) {
+                                assertTrue(generation.iterator().hasNext());
+                            } else {
+                                assertEquals(alone.get(which), generation.text());
+                            }
+                        }
+                    }
+                }));
+            }
+            for (Future<?> each : all) {
+                each.get();
+            }
+            awaitAllPagesFree(model);
+        }
+    }
+
+    @Test
+    void anInterruptEndsTheWaitAndNotTheGeneration() throws InterruptedException {
+        try (LanguageModel model = DemoModel.load()) {
+            Generation generation = model.generate(PROMPT, ENDLESS);
+            List<Throwable> thrown = new ArrayList<>();
+            Thread waiting = Thread.ofPlatform().start(() -> {
+                try {
+                    generation.text();
+                } catch (GenerationCancelledException e) {
+                    thrown.add(e);
+                }
+            });
+            waiting.interrupt();
+            waiting.join();
+            assertEquals(1, thrown.size());
+            assertFalse(generation.text().isEmpty());
+        }
+    }
+
+    @Test
+    void promptsThatCannotRunAreRefused() {
+        try (LanguageModel model = DemoModel.load()) {
+            assertThrows(ConfigurationException.class, () -> model.generate(""));
+            assertThrows(ConfigurationException.class, () -> model.generate("word ".repeat(20_000)));
+            assertThrows(ConfigurationException.class, () -> model.generate("half a character: \ud83d"));
+            assertEquals(model.pages(), model.freePages());
+            assertFalse(model.generate(PROMPT).text().isEmpty());
+        }
+    }
+
+    @Test
+    void aModelThatDoesNotFitIsRefusedWithFigures() {
+        LoadOptions tight = LoadOptions.builder().memoryLimit(20_000_000).build();
+        var refusal = assertThrows(InsufficientMemoryException.class, () -> DemoModel.load(tight));
+        assertTrue(String.valueOf(refusal.getMessage()).contains("20.0 MB"), String.valueOf(refusal.getMessage()));
+    }
+
+    @Test
+    void withoutStreamsAModelDecodesPlainly() {
+        try (LanguageModel model = DemoModel.load();
+                LanguageModel plain =
+                        DemoModel.load(LoadOptions.builder().withoutStreams().build())) {
+            try (Generation generation = plain.generate(PROMPT)) {
+                assertEquals(model.generate(PROMPT).text(), generation.text());
+                assertEquals(1.0, generation.stats().tokensPerPass());
+            }
+        }
+    }
+}
