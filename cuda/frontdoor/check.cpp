@@ -229,8 +229,8 @@ bool check::shape(const char* name, const trib_tensor& tensor, std::initializer_
     return agrees;
 }
 
-void check::tensor(const char* name, const trib_tensor& tensor, uint32_t types,
-                   std::initializer_list<int64_t> expected, const char* meaning, presence needed) {
+void check::tensor(const char* name, const trib_tensor& tensor, uint32_t types, std::initializer_list<int64_t> expected,
+                   const char* meaning, presence needed) {
     if (!type_and_address(name, tensor, types, needed) || !shape(name, tensor, expected, meaning)) {
         return;
     }

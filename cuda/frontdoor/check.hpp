@@ -25,7 +25,7 @@ inline constexpr uint32_t float_types = only_f32 | half_types;
 enum class presence { required, optional };
 
 class check {
-  public:
+public:
     // `with_addresses` false: a query for capacities; addresses may still be 0 and are not looked at.
     check(const char* operation, bool with_addresses) : operation_(operation), with_addresses_(with_addresses) {}
 
@@ -73,7 +73,7 @@ class check {
     void no_overlap(const char* name_a, const trib_tensor& a, const char* name_b, const trib_tensor& b);
     void workspace(uint64_t address, uint64_t bytes, uint64_t needed);
 
-  private:
+private:
     bool type_and_address(const char* name, const trib_tensor& tensor, uint32_t types, presence needed);
     bool shape(const char* name, const trib_tensor& tensor, std::initializer_list<int64_t> expected,
                const char* meaning);

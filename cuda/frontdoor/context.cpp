@@ -19,7 +19,7 @@ pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 const backend_table* cuda_backend = nullptr;
 
 class loading_lock {
-  public:
+public:
     loading_lock() { pthread_mutex_lock(&loading); }
     ~loading_lock() { pthread_mutex_unlock(&loading); }
     loading_lock(const loading_lock&) = delete;

@@ -46,10 +46,10 @@ void check_pack_weight(check& c, const trib_pack_weight_params& p) {
         c.range("first_row", p.first_row, 0, p.destination.shape[1] - 1);
     }
     if (c.ok() && p.source.shape[1] > p.destination.shape[1] - p.first_row) {
-        c.refuse(TRIB_INVALID_ARGUMENT, "source has %lld rows, expected at most %lld (destination's %lld from first_row)",
-                 static_cast<long long>(p.source.shape[1]),
-                 static_cast<long long>(p.destination.shape[1] - p.first_row),
-                 static_cast<long long>(p.destination.shape[1]));
+        c.refuse(
+            TRIB_INVALID_ARGUMENT, "source has %lld rows, expected at most %lld (destination's %lld from first_row)",
+            static_cast<long long>(p.source.shape[1]), static_cast<long long>(p.destination.shape[1] - p.first_row),
+            static_cast<long long>(p.destination.shape[1]));
     }
 }
 
@@ -230,8 +230,7 @@ void check_lm_head(check& c, const trib_lm_head_params& p) {
     c.array("log_sum_exp", p.log_sum_exp, 4);
     c.array_unless("top_ids", p.top_ids, 4, p.k == 0, "with k = 0");
     c.array_unless("top_logits", p.top_logits, 4, p.k == 0, "with k = 0");
-    c.tensor("logits", p.logits, only_f32, {p.max_rows, p.weight.shape[1]}, "max_rows, vocabulary",
-             presence::optional);
+    c.tensor("logits", p.logits, only_f32, {p.max_rows, p.weight.shape[1]}, "max_rows, vocabulary", presence::optional);
 }
 
 void check_top_k(check& c, const trib_top_k_params& p) {
@@ -268,8 +267,7 @@ void check_commit_path(check& c, const trib_commit_path_params& p) {
 // The bytes an operation needs, for trib_workspace_size.
 template <class Params>
 trib_status workspace_size(const char* operation, trib_context* context, const void* given, uint64_t* bytes,
-                           void (*check_params)(check&, const Params&),
-                           workspace_query<Params> backend_table::*query) {
+                           void (*check_params)(check&, const Params&), workspace_query<Params> backend_table::*query) {
     call<Params> call(operation, false, context, static_cast<const Params*>(given));
     if (call.checks.ok()) {
         check_params(call.checks, call.params);

@@ -247,9 +247,8 @@ trib_status trib_struct_layout(const char* struct_name, const char* field, uint6
                     struct_name == nullptr ? "struct_name" : (offset == nullptr ? "offset" : "size"));
     }
     for (const member& candidate : members) {
-        const bool same_field = field == nullptr || candidate.field == nullptr
-                                    ? field == candidate.field
-                                    : strcmp(field, candidate.field) == 0;
+        const bool same_field = field == nullptr || candidate.field == nullptr ? field == candidate.field
+                                                                               : strcmp(field, candidate.field) == 0;
         if (same_field && strcmp(struct_name, candidate.struct_name) == 0) {
             *offset = candidate.offset;
             *size = candidate.size;

@@ -42,8 +42,8 @@ trib_status find_parents(const step_view& step, const packed_weight& lm_head, in
         const int nodes = step.nodes(s);
         if (begin < 0 || end < begin || end > step.main_rows || nodes < 0 || nodes > TRIB_MAX_TREE) {
             return fail(TRIB_INVALID_ARGUMENT,
-                        "edge_confidence: sequence %d has rows %d to %d of %d and %d nodes, expected at most %d", s, begin,
-                        end, step.main_rows, nodes, TRIB_MAX_TREE);
+                        "edge_confidence: sequence %d has rows %d to %d of %d and %d nodes, expected at most %d", s,
+                        begin, end, step.main_rows, nodes, TRIB_MAX_TREE);
         }
         int32_t row_of_node[TRIB_MAX_TREE];
         for (int node = 0; node < nodes; ++node) {
@@ -58,10 +58,11 @@ trib_status find_parents(const step_view& step, const packed_weight& lm_head, in
             const int parent = node >= 0 && node < nodes ? step.tree_parent[step.tree_begin[s] + node] : nodes;
             const int token = node >= 0 && node < nodes ? step.tree_token[step.tree_begin[s] + node] : 0;
             if (parent >= node || parent < -1 || token < 0 || token >= lm_head.rows) {
-                return fail(TRIB_INVALID_ARGUMENT,
-                            "edge_confidence: row %d is node %d with parent %d and token %d, expected nodes of 0 to %d, "
-                            "parents before children, tokens below %lld",
-                            row, node, parent, token, nodes - 1, static_cast<long long>(lm_head.rows));
+                return fail(
+                    TRIB_INVALID_ARGUMENT,
+                    "edge_confidence: row %d is node %d with parent %d and token %d, expected nodes of 0 to %d, "
+                    "parents before children, tokens below %lld",
+                    row, node, parent, token, nodes - 1, static_cast<long long>(lm_head.rows));
             }
             row_of_node[node] = row;
             if (parent >= 0) {
@@ -227,8 +228,8 @@ trib_status edge_confidence(context& context, const trib_edge_confidence_params&
             const int32_t token = step.tree_token[step.tree_begin[s] + step.row_node[row]];
             const int index = parent_index[parent_row[row]];
             alignas(64) float out[panel_rows];
-            product(lm_head, lm_head.panel_of(token), 1, workspace + index * plan.operand_stride, plan.operand_stride, 1,
-                    out);
+            product(lm_head, lm_head.panel_of(token), 1, workspace + index * plan.operand_stride, plan.operand_stride,
+                    1, out);
             confidence[row] = __builtin_expf(out[lm_head.lane_of(token)] - log_sum_exp[index]);
         }
     }

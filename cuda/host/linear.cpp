@@ -105,8 +105,9 @@ trib_status check_segments(const trib_linear_params& params, int32_t count, cons
         for (uint32_t part = 0; s.adapter >= 0 && part < params.parts; ++part) {
             const trib_lora& lora = table[static_cast<uint32_t>(s.adapter) * params.parts + part];
             if (lora.rank > params.max_rank) {
-                return fail(TRIB_INVALID_ARGUMENT, "linear: lora_table[%d, %u].rank is %u, expected at most %u (max_rank)",
-                            s.adapter, part, lora.rank, params.max_rank);
+                return fail(TRIB_INVALID_ARGUMENT,
+                            "linear: lora_table[%d, %u].rank is %u, expected at most %u (max_rank)", s.adapter, part,
+                            lora.rank, params.max_rank);
             }
             if (lora.rank != 0 && lora.dtype != params.weight.dtype) {
                 return fail(TRIB_UNSUPPORTED, "linear: lora_table[%d, %u].dtype is %u, expected the weight's, %u",
@@ -119,8 +120,7 @@ trib_status check_segments(const trib_linear_params& params, int32_t count, cons
 
 // t = A x for the rows of one segment and part, rounded, as operand rows.
 void lora_down(const linear_call& call, const row_range& range, const trib_lora& lora, uint32_t part) {
-    const packed_weight a =
-        packed_view(lora.a, lora.dtype, TRIB_LAYOUT_PACKED, lora.rank, call.weight.columns);
+    const packed_weight a = packed_view(lora.a, lora.dtype, TRIB_LAYOUT_PACKED, lora.rank, call.weight.columns);
     constexpr int chunk = 8;
     const even_cut blocks = cut_rows(range.end - range.begin);
     for (int64_t block = 0; block < blocks.count; ++block) {
@@ -186,8 +186,10 @@ trib_status assign_adapters(const linear_call& call, int32_t count, const segmen
         const row_range range = selected(call.rows, segments[i].begin, segments[i].end);
         for (int row = range.begin; row < range.end; ++row) {
             if (row_adapter[row] != unassigned) {
-                return fail(TRIB_INVALID_ARGUMENT, "linear: segments[%d] holds row %d of an earlier segment, expected "
-                            "separate segments", i, call.rows[row]);
+                return fail(TRIB_INVALID_ARGUMENT,
+                            "linear: segments[%d] holds row %d of an earlier segment, expected "
+                            "separate segments",
+                            i, call.rows[row]);
             }
             row_adapter[row] = segments[i].adapter;
         }
@@ -250,7 +252,8 @@ void compute_updates(context& context, const linear_call& call, int32_t count, c
 f32x16 finished(const linear_call& call, const float* product_out, const float* updates, int64_t column, int count) {
     f32x16 value = load(product_out);
     if (call.params.bias.address != 0) {
-        value = value + load_values(pointer<const void>(call.params.bias.address), call.params.bias.dtype, column, count);
+        value =
+            value + load_values(pointer<const void>(call.params.bias.address), call.params.bias.dtype, column, count);
     }
     return updates != nullptr ? value + load(updates + column) : value;
 }
@@ -307,7 +310,8 @@ void multiply_group(const linear_call& call, const even_cut& blocks, int64_t beg
         }
     }
     for (int64_t block = begin; block < end; ++block) {
-        write_outputs(call, blocks.begin(block), static_cast<int>(blocks.size(block)), panel, panels, out[block - begin]);
+        write_outputs(call, blocks.begin(block), static_cast<int>(blocks.size(block)), panel, panels,
+                      out[block - begin]);
     }
 }
 
@@ -397,7 +401,8 @@ trib_status linear(context& context, const trib_linear_params& params) {
             const int panels = static_cast<int>(chunks.size(chunk) * unit_panels);
             const int64_t end = block_tasks.begin(row_task + 1);
             for (int64_t group = block_tasks.begin(row_task); group < end; group += group_blocks) {
-                multiply_group(call, blocks, group, group + group_blocks < end ? group + group_blocks : end, panel, panels);
+                multiply_group(call, blocks, group, group + group_blocks < end ? group + group_blocks : end, panel,
+                               panels);
             }
         }
     });

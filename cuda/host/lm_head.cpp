@@ -84,8 +84,7 @@ trib_status lm_head(context& context, const trib_lm_head_params& params) {
     auto* top_logits = pointer<float>(params.top_logits);
     // A merge is short: worth a thread only when there are many segments.
     constexpr int64_t segments_per_task = 512;
-    const even_cut tasks =
-        even_cut::by(count, v.segments() < segments_per_task ? segments_per_task / v.segments() : 1);
+    const even_cut tasks = even_cut::by(count, v.segments() < segments_per_task ? segments_per_task / v.segments() : 1);
     context.pool.run(static_cast<int>(tasks.count), [&](int task) {
         for (int64_t i = tasks.begin(task); i < tasks.begin(task + 1); ++i) {
             const auto row = static_cast<int>(i);

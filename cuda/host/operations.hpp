@@ -6,7 +6,8 @@
 //   - everything in namespace tributary::host::TRIBUTARY_ISA, private parts in an anonymous namespace inside it;
 //   - no standard containers, strings, streams or algorithms (their inline code would be merged across levels and could
 //     bring AVX-512 to a processor without it): arrays on the stack, workspace, std::atomic and plain loops;
-//     <cmath> only as calls into libm (expf, log1pf, …); a test reads the objects' symbols and fails otherwise;
+//     <cmath> only as calls into libm (expf, log1pf, …); cmake/check_isa_objects.cmake reads the objects' symbols and
+//     fails otherwise;
 //   - no exceptions, no allocation.
 // Arguments are valid: the front door has checked shapes, strides, alignment, types and capacities. Counts and indices
 // in device memory are the caller's promise; read_step() of step.hpp refuses counts beyond the capacities.

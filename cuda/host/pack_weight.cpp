@@ -27,8 +27,8 @@ trib_status pack_weight(context& context, const trib_pack_weight_params& params)
     context.pool.run(static_cast<int>(blocks), [&](int block) {
         const int64_t part = block / blocks_per_half;
         const int64_t block_first = part * half + block % blocks_per_half * panel_rows;
-        const int64_t block_end = block_first + panel_rows < (part + 1) * half ? block_first + panel_rows
-                                                                               : (part + 1) * half;
+        const int64_t block_end =
+            block_first + panel_rows < (part + 1) * half ? block_first + panel_rows : (part + 1) * half;
         const int64_t begin = block_first > first ? block_first : first;
         const int64_t end = block_end < first + rows ? block_end : first + rows;
         if (begin >= end) {

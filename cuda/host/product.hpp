@@ -27,7 +27,7 @@ constexpr bool has_bf16_dot = false;
 #if defined(__AVX512F__)
 constexpr int max_tile_rows = 6;
 constexpr int max_tile_panels = 8;
-constexpr int tile_panels(int rows) { return rows <= 3 ? 8 : (rows == 4 ? 6 : 4); }
+constexpr int tile_panels(int rows) { return rows <= 3 ? 8 : (rows == 4 ? 6 : (rows == 5 ? 5 : 4)); }
 #elif defined(__AVX2__)
 constexpr int max_tile_rows = 4;
 constexpr int max_tile_panels = 4;
@@ -92,7 +92,7 @@ struct tile_arguments {
     const uint16_t* panels;
     int64_t panel_elements;
     int64_t pairs;
-    float* out;  // [rows, panels, 16], added to: K may come in pieces, and the chain is the same
+    float* out;          // [rows, panels, 16], added to: K may come in pieces, and the chain is the same
     int64_t out_stride;  // from row to row, in elements
 };
 
@@ -112,8 +112,8 @@ void dot_tile(const tile_arguments& arguments) {
         __m512bh w[P];
 #pragma GCC unroll 8
         for (int p = 0; p < P; ++p) {
-            w[p] = reinterpret_cast<__m512bh>(
-                _mm512_loadu_si512(t.panels + p * t.panel_elements + pair * pair_elements));
+            w[p] =
+                reinterpret_cast<__m512bh>(_mm512_loadu_si512(t.panels + p * t.panel_elements + pair * pair_elements));
         }
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {

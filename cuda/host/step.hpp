@@ -14,12 +14,12 @@ struct step_view {
     int max_main_rows = 0;                              // R: where stream rows begin in row buffers
     int gamma = 0, max_pages = 0;
     int32_t* counts = nullptr;
-    int32_t* row_sequence = nullptr;       // [R + Q]
-    int32_t* row_node = nullptr;           // [R + Q]
-    int32_t* row_position = nullptr;       // [R + Q]
-    int32_t* row_rotary = nullptr;         // [R + Q]
-    int32_t* row_first_visible = nullptr;  // [R + Q]
-    int32_t* row_stream = nullptr;         // [R + Q]
+    int32_t* row_sequence = nullptr;           // [R + Q]
+    int32_t* row_node = nullptr;               // [R + Q]
+    int32_t* row_position = nullptr;           // [R + Q]
+    int32_t* row_rotary = nullptr;             // [R + Q]
+    int32_t* row_first_visible = nullptr;      // [R + Q]
+    int32_t* row_stream = nullptr;             // [R + Q]
     const int32_t* sequence_length = nullptr;  // [S]
     int32_t* sequence_rows = nullptr;          // [S + 1]
     const int32_t* tree_begin = nullptr;       // [S + 1]

@@ -22,7 +22,7 @@ struct task_ref {
 };
 
 class thread_pool {
-  public:
+public:
     thread_pool() = default;
     ~thread_pool();
     thread_pool(const thread_pool&) = delete;
@@ -47,7 +47,7 @@ class thread_pool {
         dispatch(tasks, {&f, [](const void* object, int task) { (*static_cast<const F*>(object))(task); }});
     }
 
-  private:
+private:
     void dispatch(int tasks, task_ref job);
     void work();
     // Claims and runs one task; false when none is left to claim.

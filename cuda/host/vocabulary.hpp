@@ -69,14 +69,12 @@ TRIBUTARY_INLINE void insert(scored_token* list, int32_t& count, int k, scored_t
     list[at] = token;
 }
 
-TRIBUTARY_INLINE float read_floor(const uint32_t* floor) {
-    return float_of(__atomic_load_n(floor, __ATOMIC_RELAXED));
-}
+TRIBUTARY_INLINE float read_floor(const uint32_t* floor) { return float_of(__atomic_load_n(floor, __ATOMIC_RELAXED)); }
 
 TRIBUTARY_INLINE void raise_floor(uint32_t* floor, float value) {
     uint32_t now = __atomic_load_n(floor, __ATOMIC_RELAXED);
-    while (value > float_of(now) && !__atomic_compare_exchange_n(floor, &now, bits_of(value), true, __ATOMIC_RELAXED,
-                                                                 __ATOMIC_RELAXED)) {
+    while (value > float_of(now) &&
+           !__atomic_compare_exchange_n(floor, &now, bits_of(value), true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
 }
 

@@ -205,12 +205,12 @@ void bench_linear(trib_context* context, const char* label, int64_t n, int64_t k
         // One measurement runs over all copies, so that each is out of cache when its turn comes.
         const int calls = std::max(copies, rows <= 32 ? 40 : 4);
         const measurement time = measure(calls, [&] {
-                                for (int i = 0; i < calls; ++i) {
-                                    p.weight.address = address(weights[static_cast<size_t>(i % copies)]);
-                                    if (trib_linear(context, &p) != TRIB_OK) {
-                                        stop("linear");
-                                    }
-                                }
+            for (int i = 0; i < calls; ++i) {
+                p.weight.address = address(weights[static_cast<size_t>(i % copies)]);
+                if (trib_linear(context, &p) != TRIB_OK) {
+                    stop("linear");
+                }
+            }
         });
         print(label, rows, time, static_cast<double>(bytes), 2.0 * static_cast<double>(n * k) * rows);
     }
@@ -255,11 +255,11 @@ void bench_lm_head(trib_context* context, const char* label, int64_t v, int64_t 
         step.counts[1] = rows;
         const int calls = rows <= 32 ? 20 : 2;
         const measurement time = measure(calls, [&] {
-                                for (int i = 0; i < calls; ++i) {
-                                    if (trib_lm_head(context, &p) != TRIB_OK) {
-                                        stop("lm_head");
-                                    }
-                                }
+            for (int i = 0; i < calls; ++i) {
+                if (trib_lm_head(context, &p) != TRIB_OK) {
+                    stop("lm_head");
+                }
+            }
         });
         print(label, rows, time, static_cast<double>(bytes), 2.0 * static_cast<double>(v * h) * rows);
     }
@@ -329,13 +329,13 @@ void bench_pass(trib_context* context, const char* label, int layers, int64_t h,
     for (const int rows : {1, 2, 3, 4, 5, 6, 8, 12, 16, 17, 32}) {
         step.counts[1] = rows;
         const measurement time = measure(passes, [&] {
-                                for (int i = 0; i < passes; ++i) {
-                                    for (const trib_linear_params& p : calls) {
-                                        if (trib_linear(context, &p) != TRIB_OK) {
-                                            stop("linear");
-                                        }
-                                    }
-                                }
+            for (int i = 0; i < passes; ++i) {
+                for (const trib_linear_params& p : calls) {
+                    if (trib_linear(context, &p) != TRIB_OK) {
+                        stop("linear");
+                    }
+                }
+            }
         });
         first = rows == 1 ? time.best : first;
         print(label, rows, time, bytes, bytes * rows);

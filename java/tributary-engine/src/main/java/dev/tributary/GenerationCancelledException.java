@@ -6,6 +6,8 @@ public final class GenerationCancelledException extends TributaryException {
     private static final long serialVersionUID = 1L;
 
     /**
+     * An exception without a cause.
+     *
      * @param message one line: what was given, what is expected
      */
     public GenerationCancelledException(String message) {
@@ -13,6 +15,8 @@ public final class GenerationCancelledException extends TributaryException {
     }
 
     /**
+     * An exception with a cause.
+     *
      * @param message one line: what was given, what is expected
      * @param cause what was caught
      */

@@ -9,6 +9,8 @@ public class TributaryException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
     /**
+     * An exception without a cause.
+     *
      * @param message one line: what was given, what is expected
      */
     public TributaryException(String message) {
@@ -16,6 +18,8 @@ public class TributaryException extends RuntimeException {
     }
 
     /**
+     * An exception with a cause.
+     *
      * @param message one line: what was given, what is expected
      * @param cause what was caught
      */

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.device;
 
+import com.sun.management.OperatingSystemMXBean;
 import dev.tributary.kernels.KernelContext;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.stream.Stream;
 
 /** The host processor: ordinary memory, kernels on a thread pool. */
 public final class HostDevice implements Device {
@@ -29,10 +36,19 @@ public final class HostDevice implements Device {
 
     @Override
     public long availableBytes() {
-        var system = ManagementFactory.getOperatingSystemMXBean();
-        return system instanceof com.sun.management.OperatingSystemMXBean sun
-                ? sun.getFreeMemorySize()
-                : Long.MAX_VALUE;
+        var system = ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class);
+        // The bean knows a container's limit, and calls the page cache taken; the kernel knows what it would give up.
+        return Math.min(system.getTotalMemorySize(), memoryAvailable().orElseGet(system::getFreeMemorySize));
+    }
+
+    private static Optional<Long> memoryAvailable() {
+        try (Stream<String> lines = Files.lines(Path.of("/proc/meminfo"))) {
+            return lines.filter(line -> line.startsWith("MemAvailable:"))
+                    .map(line -> Long.parseLong(line.replaceAll("[^0-9]", "")) * 1024)
+                    .findFirst();
+        } catch (IOException | UncheckedIOException e) {
+            return Optional.empty();
+        }
     }
 
     @Override

@@ -172,6 +172,20 @@ public final class WeightFiles implements AutoCloseable {
     }
 
     /**
+     * {@return the tensor, of whatever shape}
+     *
+     * @param name of a tensor
+     * @throws ModelFormatException when it is missing
+     */
+    public WeightTensor tensorOfAnyShape(String name) {
+        WeightTensor tensor = tensors.get(name);
+        if (tensor == null) {
+            throw refuse("tensor " + StrictJson.quote(name) + " is missing");
+        }
+        return tensor;
+    }
+
+    /**
      * {@return the tensor}
      *
      * @param name of a tensor
@@ -179,10 +193,7 @@ public final class WeightFiles implements AutoCloseable {
      * @throws ModelFormatException when it is missing or has another shape
      */
     public WeightTensor tensor(String name, long... expectedShape) {
-        WeightTensor tensor = tensors.get(name);
-        if (tensor == null) {
-            throw refuse("tensor " + StrictJson.quote(name) + " is missing");
-        }
+        WeightTensor tensor = tensorOfAnyShape(name);
         List<Long> expected = Arrays.stream(expectedShape).boxed().toList();
         if (!tensor.shape().equals(expected)) {
             throw refuse(

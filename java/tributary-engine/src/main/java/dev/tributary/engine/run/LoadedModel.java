@@ -194,7 +194,7 @@ public final class LoadedModel implements AutoCloseable {
                 cachePages,
                 config.keyValueHeads(),
                 config.headDimension());
-        Decoder decoder = new Decoder(device, arena, config, uploaded, capacity, cache, context + Limits.MAX_GAMMA);
+        Decoder decoder = new Decoder(device, arena, config, uploaded, capacity, cache, context);
         ModelInfo info = new ModelInfo(
                 "llama",
                 dtype == DType.F16 ? "fp16" : "bf16",

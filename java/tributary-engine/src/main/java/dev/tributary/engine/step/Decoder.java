@@ -93,7 +93,7 @@ public final class Decoder {
      * @param weights on the device
      * @param capacity of a step
      * @param cache the KV cache
-     * @param positions positions of the RoPE table
+     * @param contextTokens tokens that one sequence may hold
      */
     public Decoder(
             Device device,
@@ -102,7 +102,7 @@ public final class Decoder {
             DecoderWeights weights,
             StepCapacity capacity,
             KvCache cache,
-            int positions) {
+            int contextTokens) {
         this.device = device;
         this.kernels = device.kernels();
         this.arena = arena;
@@ -127,8 +127,9 @@ public final class Decoder {
         kept = allocation.floats(capacity.mainRows(), config.hiddenSize());
         streamK = allocation.streamScratch();
         streamV = allocation.streamScratch();
-        RopeTable rope = RopeTable.of(config.rope(), config.headDimension(), positions);
-        cosSin = allocation.ropeTable(rope, positions);
+        // The last token's streams stand up to γ positions behind it.
+        cosSin = allocation.ropeTable(
+                RopeTable.of(config.rope(), config.headDimension(), contextTokens), contextTokens + Limits.MAX_GAMMA);
 
         int firstStreamLayer =
                 config.layers() - streams.map(s -> s.config().streamLayers()).orElse(0);

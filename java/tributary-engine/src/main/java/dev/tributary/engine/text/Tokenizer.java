@@ -51,8 +51,10 @@ public final class Tokenizer implements AutoCloseable {
         try {
             handle = LIBRARY.createTokenizerFromString(file.json());
         } catch (IllegalCallerException e) {
-            throw new DeviceException("the tokenizer's library may not be called: " + e.getMessage()
-                    + "; on the module path it needs --enable-native-access=dev.tributary.engine,ai.djl.tokenizers", e);
+            throw new DeviceException(
+                    "the tokenizer's library may not be called: " + e.getMessage()
+                            + "; on the module path it needs --enable-native-access=dev.tributary.engine,ai.djl.tokenizers",
+                    e);
         } catch (RuntimeException e) {
             throw new ModelFormatException(path + ": " + StrictJson.oneLine(String.valueOf(e.getMessage())), e);
         }
