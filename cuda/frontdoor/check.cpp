@@ -9,7 +9,9 @@
 namespace tributary {
 namespace {
 
-constexpr size_t tensor_alignment = 64;
+// Packed weights, the cache and workspace are allocations of their own; other tensors may be views of one.
+constexpr size_t block_alignment = 64;
+constexpr size_t tensor_alignment = 16;
 // Every product of sizes below stays representable, whatever the caller passes.
 constexpr int64_t max_bytes = int64_t{1} << 56;
 
@@ -200,7 +202,7 @@ bool check::type_and_address(const char* name, const trib_tensor& tensor, uint32
         refuse(TRIB_INVALID_ARGUMENT, "%s.reserved is %u, expected 0", name, tensor.reserved);
         return false;
     }
-    address(name, tensor.address, tensor_alignment, needed);
+    address(name, tensor.address, tensor.layout == TRIB_LAYOUT_ROW_MAJOR ? tensor_alignment : block_alignment, needed);
     return ok();
 }
 
@@ -300,7 +302,7 @@ void check::cache(const trib_kv_cache& cache) {
             refuse(TRIB_INVALID_ARGUMENT, "cache is larger than 2^56 bytes");
         }
     }
-    address("cache", cache.address, tensor_alignment, presence::required);
+    address("cache", cache.address, block_alignment, presence::required);
 }
 
 void check::no_overlap(const char* name_a, const trib_tensor& a, const char* name_b, const trib_tensor& b) {
@@ -317,7 +319,7 @@ void check::workspace(uint64_t given, uint64_t bytes, uint64_t needed) {
     if (bytes < needed) {
         refuse(TRIB_INVALID_ARGUMENT, "workspace_bytes is %" PRIu64 ", expected at least %" PRIu64, bytes, needed);
     }
-    address("workspace", given, tensor_alignment, presence::required);
+    address("workspace", given, block_alignment, presence::required);
 }
 
 }  // namespace tributary

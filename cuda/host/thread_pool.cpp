@@ -20,8 +20,9 @@ int64_t nanoseconds_now() {
     return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-// Longer than the gaps between the operations of a pass, far shorter than a time slice.
-constexpr int64_t spin_nanoseconds = 50'000;
+// Longer than the gaps between the passes of a text, so that no pass begins with waking its workers; far shorter than a
+// time slice.
+constexpr int64_t spin_nanoseconds = 200'000;
 // Looks at the job word between two looks at the clock.
 constexpr int spins_per_clock = 64;
 

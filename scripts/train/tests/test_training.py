@@ -174,9 +174,7 @@ def test_walk_equals_explicit_trees(base: Llama) -> None:
         assert (count.tokens, count.passes) == (len(text) - 1, passes)
 
 
-def explicit_tree(
-    scores: list[list[float]], tokens: list[list[int]], rows: int, chain: bool
-) -> set[tuple[int, ...]]:
+def explicit_tree(scores: list[list[float]], tokens: list[list[int]], rows: int, chain: bool) -> set[tuple[int, ...]]:
     if chain:
         return {tuple(t[0] for t in tokens[:depth]) for depth in range(1, len(tokens) + 1)}
     every = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes augmented variants of text-to-SQL examples, so that streams learn from prompts the base has not learnt by heart."""
+"""Writes augmented text-to-SQL examples, so that streams learn from prompts the base has not learnt by heart."""
 
 import argparse
 import json

@@ -29,7 +29,7 @@ _TOP = 32
 
 @dataclass
 class Count:
-    """Tokens after the first one (the prompt's own pass gives that), an end token included, and the passes they took."""
+    """Tokens after the first one (the prompt's own pass gives that), an end token included, and their passes."""
 
     tokens: int = 0
     passes: int = 0
@@ -63,8 +63,8 @@ def accepted(
     scores: list[list[float]], tokens: list[list[int]], truth: Sequence[int], root: int, end: int, rows: int | None
 ) -> int:
     """
-    How many drafted tokens of `truth` a tree of `rows` rows (root included) holds as a path from its root; None drafts the
-    chain of best tokens. Nothing is drafted below `end`.
+    How many drafted tokens of `truth` a tree of `rows` rows (root included) holds as a path from its root; None drafts
+    the chain of best tokens. Nothing is drafted below `end`.
     """
     if root == end:
         return 0
@@ -109,8 +109,8 @@ def walk(
     kept: Sequence[bool] | None = None,
 ) -> Count:
     """
-    Counts the passes that emit `text`; the prompt's pass has given its first token. `kept` says for each token of the text
-    whether pruning lets the edge to it stand: only edges on the text's path decide what is accepted.
+    Counts the passes that emit `text`; the prompt's pass has given its first token. `kept` says for each token of the
+    text whether pruning lets the edge to it stand: only edges on the text's path decide what is accepted.
     """
     emitted, count = 1, Count(tokens=len(text) - 1)
     while emitted < len(text):

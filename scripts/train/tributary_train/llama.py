@@ -97,7 +97,7 @@ class Layer(nn.Module):
         return x, (key, value)
 
     def decode(self, x: Tensor, rope: Rope, cache: KeyValue, slots: Tensor, mask: Tensor) -> Tensor:
-        """One new row a sequence, [B, 1, h]: writes its key and value into `slots` [B] of the cache and attends to it."""
+        """One new row a sequence, [B, 1, h]: writes its key and value into `slots` [B] of the cache, and attends."""
         a = self.self_attn
         normed = self.input_layernorm(x)
         key, value = self.key_value(normed, rope)
@@ -133,7 +133,9 @@ class Llama(nn.Module):
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         rotary = LlamaRotaryEmbedding(config)
         if rotary.rope_type not in _FIXED_ROPE:
-            raise ValueError(f"RoPE type {rotary.rope_type!r} changes with the length; supported are {sorted(_FIXED_ROPE)}")
+            raise ValueError(
+                f"RoPE type {rotary.rope_type!r} changes with the length; supported are {sorted(_FIXED_ROPE)}"
+            )
         self.register_buffer("frequencies", rotary.inv_freq.float(), persistent=False)
         self.rope_scale = float(rotary.attention_scaling)
 
@@ -166,8 +168,8 @@ class Llama(nn.Module):
         """
         Runs all layers over tokens [B, L]. Without a mask every row sees all rows up to it.
 
-        Returns the final normed state, the state that enters the layer N − top, and the rotated keys and values of the top
-        layers (of all layers for top = N).
+        Returns the final normed state, the state that enters the layer N − top, and the rotated keys and values of the
+        top layers (of all layers for top = N).
         """
         if positions is None:
             positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
@@ -210,6 +212,12 @@ def load_llama(path: Path, dtype: torch.dtype) -> Llama:
         tensors.pop("lm_head.weight", None)
     model.load_state_dict(tensors, strict=True, assign=True)
     return model.eval()
+
+
+def half_type(path: Path) -> torch.dtype:
+    """The 16-bit type that the engine runs this model in: its own, and bf16 for an fp32 checkpoint."""
+    _, tensor = next(_read_tensors(path))
+    return torch.float16 if tensor.dtype == torch.float16 else torch.bfloat16
 
 
 def _read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:

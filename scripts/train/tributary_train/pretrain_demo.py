@@ -257,7 +257,13 @@ def train(
     generator = torch.Generator(device).manual_seed(args.seed + accelerator.process_index)
     examples = held_out(args.data)
     history: list[dict[str, float]] = []
-    bar = tqdm(range(begin, args.steps), initial=begin, total=args.steps, mininterval=5, disable=not accelerator.is_main_process)
+    bar = tqdm(
+        range(begin, args.steps),
+        initial=begin,
+        total=args.steps,
+        mininterval=5,
+        disable=not accelerator.is_main_process,
+    )
     windows, at, started = torch.empty(0, 5, args.window), 0, time.time()
     for step in bar:
         if at + args.batch > len(windows):
@@ -285,7 +291,7 @@ def train(
     if accelerator.is_main_process:
         save_llama(base, args.out, torch.bfloat16)
         if args.stream_weight:
-            save_streams(streams, base, args.out / "streams")
+            save_streams(streams, base, args.out / "streams", torch.bfloat16)
         work.mkdir(parents=True, exist_ok=True)
         options = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
         (work / "training.json").write_text(json.dumps({"options": options, "history": history}, indent=2) + "\n")

@@ -90,8 +90,8 @@ class Streams(nn.Module):
         """
         The final normed states [B, A, γ, h] of the streams of anchors [B, A] (indices into the window).
 
-        `inserted` and `positions` [B, L, …] are the main stream's state at insertion and its positions; `key_values` the
-        rotated main keys and values of the top layers; `first` [B, L] the index of each row's first visible key.
+        `inserted` and `positions` [B, L, …] are the main stream's state at insertion and its positions; `key_values`
+        the rotated main keys and values of the top layers; `first` [B, L] the index of each row's first visible key.
         """
         gamma = self.config.gamma
         state = inserted.gather(1, anchors[:, :, None].expand(-1, -1, inserted.shape[2]))
@@ -158,7 +158,7 @@ def _part(layer: Layer, target: str) -> nn.Module:
     return layer.self_attn if target in TARGETS[:4] else layer.mlp
 
 
-def save_streams(streams: Streams, base: Llama, out: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+def save_streams(streams: Streams, base: Llama, out: Path, dtype: torch.dtype) -> None:
     """Writes streams.json and streams.safetensors (docs/model-format.md)."""
     config = streams.config
     out.mkdir(parents=True, exist_ok=True)

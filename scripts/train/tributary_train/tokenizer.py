@@ -20,9 +20,9 @@ def _split(pattern: str) -> pre_tokenizers.PreTokenizer:
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, prefixed: int) -> Tokenizer:
     """
-    Trains in two stages. First, words without what stands before them. Then the `prefixed` commonest pairs of a space (or
-    underscore) and the first piece of a word are appended as the last merges. So `Leung`, ` Leung` and `_Leung` fall into
-    the same pieces but for the first, and a model copies a name from a question into quotes piece by piece.
+    Trains in two stages. First, words without what stands before them. Then the `prefixed` commonest pairs of a space
+    (or underscore) and the first piece of a word are appended as the last merges. So `Leung`, ` Leung` and `_Leung`
+    fall into the same pieces but for the first, and a model copies a name from a question into quotes piece by piece.
     """
     texts = list(texts)
     words = Tokenizer(models.BPE())
@@ -62,7 +62,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, prefixed: int) -> Tok
 
 
 def save_tokenizer(tokenizer: Tokenizer, out: Path, max_length: int) -> None:
-    """Writes tokenizer.json, tokenizer_config.json and generation_config.json. Prompts begin without a special token."""
+    """Writes tokenizer.json, its config and generation_config.json. Prompts begin without a special token."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(out / "tokenizer.json"), pretty=False)
     config = {

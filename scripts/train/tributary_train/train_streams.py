@@ -22,7 +22,7 @@ from tqdm import tqdm
 from tributary_train.data import Batch, Document, pack, read_jsonl, windows_of
 from tributary_train.decoding import greedy
 from tributary_train.evaluate import end_token
-from tributary_train.llama import Llama, load_llama
+from tributary_train.llama import Llama, half_type, load_llama
 from tributary_train.pretrain_demo import stream_targets
 from tributary_train.streams import TARGETS, StreamConfig, Streams, describe, load_streams, save_streams
 from tributary_train.training import Optimizer, cross_entropy, learning_rate, load_checkpoint, save_checkpoint
@@ -30,8 +30,8 @@ from tributary_train.training import Optimizer, cross_entropy, learning_rate, lo
 
 def read_prompts(files: list[Path], tokenizer: Tokenizer, longest: int, pieces: int, seed: int) -> list[list[int]]:
     """
-    The prompts of all files as tokens; those longer than `longest` are left out. A file without prompts is plain text: its
-    prompts are `pieces` random pieces.
+    The prompts of all files as tokens; those longer than `longest` are left out. A file without prompts is plain text:
+    its prompts are `pieces` random pieces.
     """
     prompts: list[str] = []
     for file in files:
@@ -162,7 +162,13 @@ def main() -> None:
     generator = torch.Generator(device).manual_seed(args.seed * 1000 + rank + begin)
     order, at = torch.empty(0, dtype=torch.long, device=device), 0
     history: list[dict[str, object]] = []
-    bar = tqdm(range(begin, args.steps), initial=begin, total=args.steps, mininterval=5, disable=not accelerator.is_main_process)
+    bar = tqdm(
+        range(begin, args.steps),
+        initial=begin,
+        total=args.steps,
+        mininterval=5,
+        disable=not accelerator.is_main_process,
+    )
     for step in bar:
         if at + args.batch > len(order):
             order, at = torch.randperm(len(windows), device=device, generator=generator), 0
@@ -187,7 +193,7 @@ def main() -> None:
                 print(json.dumps(record), flush=True)
                 save_checkpoint(work / "checkpoint.pt", step + 1, streams, optimizer)
     if accelerator.is_main_process:
-        save_streams(streams, base, args.out)
+        save_streams(streams, base, args.out, half_type(args.model))
         options = {k: str(v) if isinstance(v, (Path, list)) else v for k, v in vars(args).items()}
         (work / "training.json").write_text(json.dumps({"options": options, "history": history}, indent=2) + "\n")
 

@@ -19,6 +19,7 @@ import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
@@ -39,7 +40,6 @@ import picocli.CommandLine.Option;
 /** The host backend: speculation against plain decoding, decoding against read bandwidth, passes of many rows against one. */
 @Command(
         name = "scripts/bench host",
-        mixinStandardHelpOptions = true,
         description = {
             "Measures the host backend with default settings. Leave the machine to it.",
             "",
@@ -60,20 +60,37 @@ public final class HostBenchmark implements Callable<Integer> {
             description = "Take every *.dev.jsonl[.xz] of this folder; left out: a few built-in prompts.")
     private Optional<Path> data = Optional.empty();
 
-    @Option(names = "--limit", defaultValue = "100", description = "Prompts of a file (default: ${DEFAULT-VALUE}).")
+    @Option(
+            names = "--limit",
+            paramLabel = "N",
+            defaultValue = "100",
+            description = "Prompts of a file (default: ${DEFAULT-VALUE}).")
     private int limit;
 
-    @Option(names = "--max-tokens", defaultValue = "64", description = "Tokens of a text (default: ${DEFAULT-VALUE}).")
+    @Option(
+            names = "--max-tokens",
+            paramLabel = "N",
+            defaultValue = "64",
+            description = "Tokens of a text (default: ${DEFAULT-VALUE}).")
     private int maxTokens;
 
-    @Option(names = "--rounds", defaultValue = "5", description = "Rounds of part 2 and 3 (default: ${DEFAULT-VALUE}).")
+    @Option(
+            names = "--rounds",
+            paramLabel = "N",
+            defaultValue = "5",
+            description = "Rounds of part passes; medians count (default: ${DEFAULT-VALUE}).")
     private int rounds;
 
-    @Option(names = "--threads", defaultValue = "0", description = "Threads; left out or 0: one per core.")
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "Threads; left out or 0: one per core.")
     private int threads;
 
     @Option(
             names = "--part",
+            paramLabel = "PART",
             description = "Measure these parts only: tasks, passes; may be given several times (default: both).")
     private List<Part> parts = List.of(Part.values());
 
@@ -82,11 +99,24 @@ public final class HostBenchmark implements Callable<Integer> {
 
     private final PrintStream out = new PrintStream(System.out, true, StandardCharsets.UTF_8);
 
+    @Option(
+            names = {"-h", "--help"},
+            usageHelp = true,
+            description = "Show this help message and exit.")
+    @SuppressWarnings("UnusedVariable") // picocli reads it
+    private boolean help;
+
     private HostBenchmark() {}
 
+    /** What can be measured by itself. */
     enum Part {
-        tasks,
-        passes
+        TASKS,
+        PASSES;
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
     }
 
     /**
@@ -96,14 +126,23 @@ public final class HostBenchmark implements Callable<Integer> {
      */
     public static void main(String[] arguments) {
         System.exit(new CommandLine(new HostBenchmark())
+                .setCaseInsensitiveEnumValuesAllowed(true)
+                .setUsageHelpWidth(100)
+                .setParameterExceptionHandler((e, given) -> failed(e, 2))
                 .setExecutionExceptionHandler((e, command, result) -> {
-                    if (e instanceof TributaryException || e instanceof UncheckedIOException) {
-                        System.err.println("tributary: " + e.getMessage());
-                        return 1;
+                    if (e instanceof TributaryException
+                            || e instanceof UncheckedIOException
+                            || e instanceof IOException) {
+                        return failed(e, 1);
                     }
                     throw e;
                 })
                 .execute(arguments));
+    }
+
+    private static int failed(Exception e, int status) {
+        System.err.println("tributary: " + e.getMessage() + (e instanceof NoSuchFileException ? ": no such file" : ""));
+        return status;
     }
 
     @Override
@@ -118,10 +157,10 @@ public final class HostBenchmark implements Callable<Integer> {
         figures.put("threads", threadCount());
         out.println(Machine.current().line() + ", " + threadCount() + " threads");
         boolean lossless = true;
-        if (parts.contains(Part.tasks)) {
+        if (parts.contains(Part.TASKS)) {
             lossless = tasks(figures);
         }
-        if (parts.contains(Part.passes)) {
+        if (parts.contains(Part.PASSES)) {
             passes(figures);
         }
         json.ifPresent(file -> JsonFile.write(file, figures));
@@ -186,6 +225,9 @@ public final class HostBenchmark implements Callable<Integer> {
     private Map<String, List<Example>> examples() throws IOException {
         if (data.isEmpty()) {
             return Map.of("built-in", BuiltInPrompts.examples());
+        }
+        if (!Files.isDirectory(data.get())) {
+            throw new ConfigurationException("--data " + data.get() + " is not a directory");
         }
         List<Path> files;
         try (Stream<Path> all = Files.list(data.get())) {

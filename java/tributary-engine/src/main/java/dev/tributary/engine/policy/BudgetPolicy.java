@@ -2,6 +2,7 @@
 package dev.tributary.engine.policy;
 
 import dev.tributary.Speculation;
+import dev.tributary.engine.step.Limits;
 import dev.tributary.engine.tree.TokenTree;
 import java.util.Arrays;
 import java.util.List;
@@ -14,14 +15,16 @@ import java.util.List;
  * descending order; the n and the placement with the most tokens per second win.
  */
 public final class BudgetPolicy {
-    private static final double MEMORY = 0.98;
     /** A node is chosen to carry streams when it is at least this likely to be accepted last. */
     private static final double CHOSEN_PROBABILITY = 0.1;
+
+    private static final int TYPICAL_ROWS = 16;
+    /** How much less than a row's cost a path may seem worth and still be looked at: estimates err. */
+    private static final double HESITATION = 0.25;
 
     private final PassCosts costs;
     private final int gamma;
     private final AcceptanceCalibration calibration = new AcceptanceCalibration();
-    private double typicalGain = 1.2;
 
     /**
      * Nothing learnt yet.
@@ -34,17 +37,24 @@ public final class BudgetPolicy {
         this.gamma = gamma;
     }
 
-    /** {@return the habit of a new sequence, as recent ones ended} */
-    public DraftHabit newHabit() {
-        return new DraftHabit(typicalGain);
+    /**
+     * Paths less probable than this cannot pay for their row, whatever else is in the pass: a tree need not grow there.
+     *
+     * @param context tokens that a row sees, on average
+     * @return a probability
+     */
+    public float leastProbability(double context) {
+        double one = costs.verify(1, 0, context);
+        double row = (costs.verify(TYPICAL_ROWS, 0, context) - one) / (TYPICAL_ROWS - 1);
+        return (float) (HESITATION * row / one);
     }
 
     /** One sequence's part in the next pass: its tree, grown to the greatest size, and what it may do. */
     public static final class Part {
         private final TokenTree tree;
         private final Speculation speculation;
-        private final DraftHabit habit;
-        private final boolean[] anchors;
+        private final DraftHabit habit = new DraftHabit();
+        private final boolean[] anchors = new boolean[Limits.MAX_TREE];
         private Speculation.Placement placement = Speculation.Placement.DEFERRED;
         private double covered;
 
@@ -53,13 +63,10 @@ public final class BudgetPolicy {
          *
          * @param tree the sequence's tree
          * @param speculation its options
-         * @param habit its habit
          */
-        public Part(TokenTree tree, Speculation speculation, DraftHabit habit) {
+        public Part(TokenTree tree, Speculation speculation) {
             this.tree = tree;
             this.speculation = speculation;
-            this.habit = habit;
-            this.anchors = new boolean[dev.tributary.engine.step.Limits.MAX_TREE];
         }
 
         /** {@return where this pass's streams run; never AUTOMATIC} */
@@ -86,8 +93,9 @@ public final class BudgetPolicy {
      * Cuts the trees to the sizes that pay and places the streams.
      *
      * @param parts the sequences that decode in the next pass
+     * @param context tokens that a row sees, on average
      */
-    public void decide(List<Part> parts) {
+    public void decide(List<Part> parts, double context) {
         int rows = 0;
         int adaptiveNodes = 0;
         for (Part part : parts) {
@@ -95,9 +103,9 @@ public final class BudgetPolicy {
             adaptiveNodes += part.adapts() ? part.tree.size() - 1 : 0;
         }
         if (adaptiveNodes > 0) {
-            cutAdaptiveTrees(parts, rows, adaptiveNodes);
+            cutAdaptiveTrees(parts, rows, adaptiveNodes, context);
         }
-        place(parts);
+        place(parts, context);
     }
 
     /**
@@ -126,7 +134,7 @@ public final class BudgetPolicy {
         }
     }
 
-    private void cutAdaptiveTrees(List<Part> parts, int fixedRows, int nodes) {
+    private void cutAdaptiveTrees(List<Part> parts, int fixedRows, int nodes, double context) {
         // Nodes of all sequences by descending value. A child is never worth more than its parent in its own tree, so
         // every threshold cuts each tree to a prefix of its best-first order.
         double[] worth = new double[nodes];
@@ -142,7 +150,7 @@ public final class BudgetPolicy {
         }
         Arrays.sort(worth);
         int sequences = parts.size();
-        double plainRate = sequences / costs.verify(fixedRows, 0);
+        double plainRate = sequences / costs.verify(fixedRows, 0, context);
         double bestRate = 0;
         double threshold = Double.POSITIVE_INFINITY;
         double expected = sequences;
@@ -151,7 +159,7 @@ public final class BudgetPolicy {
             if (i < nodes && worth[nodes - i - 1] == worth[nodes - i]) {
                 continue;
             }
-            double rate = expected / cheapest(fixedRows + i, sequences);
+            double rate = expected / cheapest(fixedRows + i, sequences, context);
             if (rate > bestRate) {
                 bestRate = rate;
                 threshold = worth[nodes - i];
@@ -160,9 +168,8 @@ public final class BudgetPolicy {
         double gain = bestRate / plainRate;
         // What drafting cost is spent already: the pass itself speculates when the nodes alone pay.
         if (gain < 1) {
-            threshold = thresholdOfFreeNodes(worth, fixedRows, sequences);
+            threshold = thresholdOfFreeNodes(worth, fixedRows, sequences, context);
         }
-        typicalGain = MEMORY * typicalGain + (1 - MEMORY) * gain;
         for (Part part : parts) {
             if (part.adapts() && part.tree.size() > 1) {
                 part.habit.observe(gain);
@@ -180,13 +187,13 @@ public final class BudgetPolicy {
         }
     }
 
-    private double thresholdOfFreeNodes(double[] worth, int fixedRows, int sequences) {
-        double bestRate = sequences / costs.verify(fixedRows, 0);
+    private double thresholdOfFreeNodes(double[] worth, int fixedRows, int sequences, double context) {
+        double bestRate = sequences / costs.verify(fixedRows, 0, context);
         double threshold = Double.POSITIVE_INFINITY;
         double expected = sequences;
         for (int i = 1; i <= worth.length; i++) {
             expected += worth[worth.length - i];
-            double rate = expected / costs.verify(fixedRows + i, 0);
+            double rate = expected / costs.verify(fixedRows + i, 0, context);
             if (rate > bestRate) {
                 bestRate = rate;
                 threshold = worth[worth.length - i];
@@ -196,13 +203,13 @@ public final class BudgetPolicy {
     }
 
     /** Time of a pass and its draft, with streams where they are cheapest. */
-    private double cheapest(int rows, int sequences) {
-        double deferred = costs.verify(rows, 0) + costs.draft(gamma * sequences);
-        double everywhere = costs.verify(rows, gamma * rows);
+    private double cheapest(int rows, int sequences, double context) {
+        double deferred = costs.verify(rows, 0, context) + costs.draft(gamma * sequences, context);
+        double everywhere = costs.verify(rows, gamma * rows, context);
         return Math.min(deferred, everywhere);
     }
 
-    private void place(List<Part> parts) {
+    private void place(List<Part> parts, double context) {
         int rows = 0;
         int anchors = 0;
         double uncovered = 0;
@@ -212,11 +219,11 @@ public final class BudgetPolicy {
             uncovered += 1 - part.covered;
         }
         int sequences = parts.size();
-        double deferred = costs.verify(rows, 0) + costs.draft(gamma * sequences);
-        double everywhere = costs.verify(rows, gamma * rows);
+        double deferred = costs.verify(rows, 0, context) + costs.draft(gamma * sequences, context);
+        double everywhere = costs.verify(rows, gamma * rows, context);
         // Where no streams were, a pass of one token has to follow: it costs a pass and yields what a plain one does.
-        double chosen = costs.verify(rows, gamma * anchors)
-                + uncovered / sequences * (costs.verify(sequences, gamma * sequences) - costs.verify(sequences, 0) / 2);
+        double again = costs.verify(sequences, gamma * sequences, context) - costs.verify(sequences, 0, context) / 2;
+        double chosen = costs.verify(rows, gamma * anchors, context) + uncovered / sequences * again;
         Speculation.Placement cheapest = everywhere <= deferred && everywhere <= chosen
                 ? Speculation.Placement.ALL_NODES
                 : chosen < deferred ? Speculation.Placement.CHOSEN_NODES : Speculation.Placement.DEFERRED;

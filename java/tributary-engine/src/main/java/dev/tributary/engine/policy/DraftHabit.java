@@ -2,24 +2,20 @@
 package dev.tributary.engine.policy;
 
 /**
- * Whether a sequence should draft at all. While drafting does not pay it pauses, for longer and longer, and tries again.
+ * Whether a sequence should draft at all. It begins by drafting; while drafting does not pay it pauses, for longer and
+ * longer, and tries again. Only the sequence's own drafts count: what a neighbour's text was like says little.
  */
 public final class DraftHabit {
     private static final int SHORTEST_PAUSE = 8;
     private static final int LONGEST_PAUSE = 128;
     private static final double MEMORY = 0.75;
 
-    private double gain;
+    private double gain = 1;
+    private boolean tried;
     private int pause;
     private int waiting;
 
-    DraftHabit(double gain) {
-        this.gain = gain;
-        if (gain < 1) {
-            pause = SHORTEST_PAUSE;
-            waiting = SHORTEST_PAUSE;
-        }
-    }
+    DraftHabit() {}
 
     /**
      * Notes what a draft was expected to gain.
@@ -27,17 +23,14 @@ public final class DraftHabit {
      * @param observed tokens per second with this draft over tokens per second without drafting
      */
     void observe(double observed) {
-        gain = MEMORY * gain + (1 - MEMORY) * observed;
+        gain = tried ? MEMORY * gain + (1 - MEMORY) * observed : observed;
+        tried = true;
         if (gain >= 1) {
             pause = 0;
         } else if (waiting == 0) {
             pause = Math.clamp(2L * pause, SHORTEST_PAUSE, LONGEST_PAUSE);
             waiting = pause;
         }
-    }
-
-    double gain() {
-        return gain;
     }
 
     /** {@return whether to draft after this pass} */

@@ -3,8 +3,8 @@ package dev.tributary.engine.policy;
 
 /**
  * What a pass costs, learnt from passes: a piecewise linear curve over rows for verifying passes, one over stream rows
- * for drafting passes. Stream rows inside a verifying pass count as the fraction of a main row that their layers are.
- * Nanoseconds.
+ * for drafting passes, and what attention adds for each row and each token of its context. A stream row inside a
+ * verifying pass counts as a fraction of a main row. Nanoseconds.
  */
 public final class PassCosts {
     private static final int[] KNOTS = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096};
@@ -13,39 +13,55 @@ public final class PassCosts {
     private static final double QUICKER_RATE = 0.2;
     private static final double SLOWER_RATE = 0.04;
     private static final double GREATEST_SURPRISE = 0.25;
+    private static final double MOST_FRACTION = 4;
 
-    private final double streamRowFraction;
+    private final double streamLayerFraction;
+    private final double nanosPerKey;
+    private double streamRowFraction;
     private final Curve verify = new Curve();
     private final Curve draft = new Curve();
 
     /**
-     * Nothing learnt yet.
+     * No pass seen yet.
      *
-     * @param streamRowFraction arithmetic of a stream row over that of a main row
+     * @param streamRowFraction time of a stream row over that of a main row, until it is measured
+     * @param streamLayerFraction layers that hold streams over all layers
+     * @param nanosPerKey what attention takes for one main row and one token of its context
      */
-    public PassCosts(double streamRowFraction) {
+    public PassCosts(double streamRowFraction, double streamLayerFraction, double nanosPerKey) {
         this.streamRowFraction = streamRowFraction;
+        this.streamLayerFraction = streamLayerFraction;
+        this.nanosPerKey = nanosPerKey;
     }
 
     /**
-     * Learns from a verifying pass without prefill rows.
+     * Learns from a verifying pass without prefill rows: without streams what main rows cost, with them what fraction
+     * of a main row a stream row is. So one never distorts the other.
      *
      * @param mainRows main rows
      * @param streamRows stream rows inside the pass
+     * @param context tokens that a row sees, on average
      * @param nanos its time
      */
-    public void observeVerify(int mainRows, int streamRows, long nanos) {
-        verify.observe(mainRows + streamRowFraction * streamRows, (double) nanos);
+    public void observeVerify(int mainRows, int streamRows, double context, long nanos) {
+        double dense = nanos - attention(mainRows, streamRows, context);
+        if (streamRows == 0) {
+            verify.observe(mainRows, dense);
+            return;
+        }
+        double seen = Math.clamp((verify.rowsOf(dense) - mainRows) / streamRows, 0, MOST_FRACTION);
+        streamRowFraction += (seen < streamRowFraction ? QUICKER_RATE : SLOWER_RATE) * (seen - streamRowFraction);
     }
 
     /**
      * Learns from a drafting pass.
      *
      * @param streamRows stream rows
+     * @param context tokens that a row sees, on average
      * @param nanos its time
      */
-    public void observeDraft(int streamRows, long nanos) {
-        draft.observe(streamRows, (double) nanos);
+    public void observeDraft(int streamRows, double context, long nanos) {
+        draft.observe(streamRows, nanos - attention(0, streamRows, context));
     }
 
     /**
@@ -53,20 +69,26 @@ public final class PassCosts {
      *
      * @param mainRows main rows
      * @param streamRows stream rows inside the pass
+     * @param context tokens that a row sees, on average
      * @return nanoseconds
      */
-    public double verify(int mainRows, int streamRows) {
-        return verify.at(mainRows + streamRowFraction * streamRows);
+    public double verify(int mainRows, int streamRows, double context) {
+        return verify.at(mainRows + streamRowFraction * streamRows) + attention(mainRows, streamRows, context);
     }
 
     /**
      * Expected time of a drafting pass.
      *
      * @param streamRows stream rows; 0 = no pass
+     * @param context tokens that a row sees, on average
      * @return nanoseconds
      */
-    public double draft(int streamRows) {
-        return streamRows == 0 ? 0 : draft.at(streamRows);
+    public double draft(int streamRows, double context) {
+        return streamRows == 0 ? 0 : draft.at(streamRows) + attention(0, streamRows, context);
+    }
+
+    private double attention(int mainRows, int streamRows, double context) {
+        return nanosPerKey * context * (mainRows + streamLayerFraction * streamRows);
     }
 
     private static final class Curve {
@@ -116,6 +138,17 @@ public final class PassCosts {
             int low = segment(rows);
             double weight = weight(low, rows);
             return value[low] * (1 - weight) + value[low + 1] * weight;
+        }
+
+        /** The rows that cost so much; the fewest where more cost the same. */
+        double rowsOf(double nanos) {
+            for (int i = 0; i + 1 < KNOTS.length; i++) {
+                if (nanos <= value[i + 1] && value[i + 1] > value[i]) {
+                    double weight = Math.max(0, (nanos - value[i]) / (value[i + 1] - value[i]));
+                    return KNOTS[i] + weight * (KNOTS[i + 1] - KNOTS[i]);
+                }
+            }
+            return KNOTS[KNOTS.length - 1];
         }
 
         /** Knots that were never observed lie on the line between, or beyond, those that were. */

@@ -53,6 +53,8 @@ public final class Engine implements AutoCloseable {
     private final int[] path = new int[Limits.MAX_PATH];
     private final int[] draftedPerDepth = new int[Limits.MAX_DEPTH + 1];
     private int promisedPages;
+    /** Committed tokens of a running sequence, on average. */
+    private double context;
 
     private Engine(String name, Supplier<LoadedModel> loader) {
         thread = Thread.ofPlatform().daemon().name("tributary-" + name).unstarted(() -> run(loader));
@@ -165,7 +167,7 @@ public final class Engine implements AutoCloseable {
             PassCosts costs = Calibration.measure(model);
             BudgetPolicy policy = new BudgetPolicy(costs, model.gamma());
             loaded.complete(model);
-            while (admit(model, policy)) {
+            while (admit(model)) {
                 step(model, policy, costs);
             }
         } catch (Throwable e) {
@@ -199,7 +201,7 @@ public final class Engine implements AutoCloseable {
      *
      * @return false when the engine ends
      */
-    private boolean admit(LoadedModel model, BudgetPolicy policy) {
+    private boolean admit(LoadedModel model) {
         for (Iterator<Sequence> all = running.iterator(); all.hasNext(); ) {
             Sequence sequence = all.next();
             if (sequence.request.isCancelled()) {
@@ -227,7 +229,7 @@ public final class Engine implements AutoCloseable {
                         && running.size() < model.capacity().sequences()
                         && promisedPages + pagesOf(model, queue.peek())
                                 <= model.pages().capacity()) {
-                    running.add(sequence(model, policy, queue.peek()));
+                    running.add(sequence(model, queue.peek()));
                     queue.remove();
                 }
                 if (!running.isEmpty() || !cancelled.isEmpty()) {
@@ -258,7 +260,7 @@ public final class Engine implements AutoCloseable {
         return Math.min(model.capacity().pages(), Limits.pages((int) tokens + Limits.MAX_TREE) + 1);
     }
 
-    private Sequence sequence(LoadedModel model, BudgetPolicy policy, Request request) {
+    private Sequence sequence(LoadedModel model, Request request) {
         int pages = pagesOf(model, request);
         promisedPages += pages;
         Sequence sequence = new Sequence(
@@ -266,7 +268,6 @@ public final class Engine implements AutoCloseable {
                 new SequenceCache(model.pages(), model.capacity().pages()),
                 pages,
                 new Candidates(model.gamma(), Math.max(1, model.capacity().candidates())),
-                policy,
                 model.tokenizer(),
                 model.config().endTokens()::contains,
                 model.contextTokens());
@@ -298,12 +299,12 @@ public final class Engine implements AutoCloseable {
         running.removeIf(sequence -> sequence.ended().isPresent());
         long verified = System.nanoTime();
         if (!prefills) {
-            costs.observeVerify(mainRows, streamRows, verified - begin);
+            costs.observeVerify(mainRows, streamRows, context, verified - begin);
         }
         if (!drafting.isEmpty()) {
             draft(decoder);
             long nanos = System.nanoTime() - verified;
-            costs.observeDraft(drafting.size() * model.gamma(), nanos);
+            costs.observeDraft(drafting.size() * model.gamma(), context, nanos);
             drafting.forEach(sequence -> sequence.addDraftTime(nanos));
         }
     }
@@ -313,16 +314,18 @@ public final class Engine implements AutoCloseable {
         StepPlan plan = model.decoder().plan();
         parts.clear();
         int decoding = 0;
+        context = 0;
         for (Sequence sequence : running) {
             decoding += sequence.decodes() ? 1 : 0;
+            context += (double) sequence.cache.length() / running.size();
         }
         for (Sequence sequence : running) {
             if (sequence.decodes()) {
-                sequence.growTree(builder, model.treeRows() / decoding);
+                sequence.growTree(builder, policy, model.treeRows() / decoding);
                 parts.add(sequence.part);
             }
         }
-        policy.decide(parts);
+        policy.decide(parts, context);
 
         plan.begin();
         int prefillRows = LoadedModel.PREFILL_ROWS;

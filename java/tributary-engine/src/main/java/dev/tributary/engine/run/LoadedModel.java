@@ -5,6 +5,7 @@ import dev.tributary.ConfigurationException;
 import dev.tributary.DeviceException;
 import dev.tributary.InsufficientMemoryException;
 import dev.tributary.LoadOptions;
+import dev.tributary.ModelFormatException;
 import dev.tributary.ModelInfo;
 import dev.tributary.engine.cache.PagePool;
 import dev.tributary.engine.device.Device;
@@ -92,6 +93,10 @@ public final class LoadedModel implements AutoCloseable {
                 return onDevice(config, tokenizer, weights, Optional.empty(), options);
             }
             try (StreamsAdapter adapter = StreamsAdapter.open(adapterPath.get(), config)) {
+                if (adapter.dtype() != weights.dtype()) {
+                    throw new ModelFormatException(adapterPath.get() + "/streams.safetensors: the adapter is "
+                            + adapter.dtype() + ", expected the type that the model runs in, " + weights.dtype());
+                }
                 if (adapter.config().pruning().isPresent()) {
                     options.listener()
                             .notice(
@@ -321,6 +326,11 @@ public final class LoadedModel implements AutoCloseable {
                         * (2 * config.attentionHeads() + 2 * config.keyValueHeads())
                 + 3.0 * config.hiddenSize() * config.intermediateSize();
         return (streams.get().streamLayers() * layer + head) / (config.layers() * layer + head);
+    }
+
+    /** Layers that hold streams over all layers. */
+    double streamLayerFraction() {
+        return streams.map(s -> (double) s.streamLayers() / config.layers()).orElse(0.0);
     }
 
     @Override

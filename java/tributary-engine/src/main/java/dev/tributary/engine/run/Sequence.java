@@ -61,7 +61,6 @@ final class Sequence implements AutoCloseable {
             SequenceCache cache,
             int promisedPages,
             Candidates candidates,
-            BudgetPolicy policy,
             Tokenizer tokenizer,
             IntPredicate endToken,
             int contextTokens) {
@@ -72,7 +71,7 @@ final class Sequence implements AutoCloseable {
         this.contextTokens = contextTokens;
         options = request.options();
         endsText = options.ignoreEndTokens() ? token -> false : endToken;
-        part = new BudgetPolicy.Part(tree, options.speculation(), policy.newHabit());
+        part = new BudgetPolicy.Part(tree, options.speculation());
         sampling = new Sampling(
                 true, options.temperature(), options.topK(), options.topP(), options.minP(), options.seed(), 0);
         detokenizer = tokenizer.detokenizer(request.prompt());
@@ -110,19 +109,25 @@ final class Sequence implements AutoCloseable {
     }
 
     /** Grows the next tree from the pending token, as large as the options and the text's limits allow. */
-    void growTree(TreeBuilder builder, int mostNodes) {
+    void growTree(TreeBuilder builder, BudgetPolicy policy, int mostNodes) {
         tree.reset(pending);
-        int nodes = switch (options.speculation().budget()) {
-            case Speculation.Budget.None none -> 1;
-            case Speculation.Budget.Fixed fixed -> fixed.nodes();
-            case Speculation.Budget.Adaptive adaptive -> adaptive.maxNodes();
-        };
+        int nodes = 1;
+        float leastProbability = 0;
+        switch (options.speculation().budget()) {
+            case Speculation.Budget.None _ -> {}
+            case Speculation.Budget.Fixed fixed -> nodes = fixed.nodes();
+            case Speculation.Budget.Adaptive adaptive -> {
+                nodes = adaptive.maxNodes();
+                leastProbability = policy.leastProbability(cache.length());
+            }
+        }
         builder.grow(
                 tree,
                 candidates,
                 options.speculation().shape(),
                 Math.min(nodes, mostNodes),
                 tokensLeft() - 1,
+                leastProbability,
                 endsText);
         Arrays.fill(streamRow, 0, tree.size(), -1);
     }

@@ -26,6 +26,7 @@ public final class TreeBuilder {
      * @param shape which candidates become nodes
      * @param maxNodes greatest size of the tree
      * @param maxDepth greatest depth, from the limits of the text
+     * @param leastProbability paths of a smaller probability are left out; 0 = none
      * @param endsText tokens below which nothing is drafted
      */
     public void grow(
@@ -34,22 +35,37 @@ public final class TreeBuilder {
             Speculation.Shape shape,
             int maxNodes,
             int maxDepth,
+            float leastProbability,
             IntPredicate endsText) {
         int depth = Math.min(candidates.depth(), maxDepth);
         if (depth <= 0 || maxNodes <= 1) {
             return;
         }
         switch (shape) {
-            case Speculation.Shape.BestFirst best -> growBestFirst(tree, candidates, maxNodes, depth, endsText);
-            case Speculation.Shape.Chain chain -> growLevels(tree, candidates, 1, maxNodes, depth, endsText);
+            case Speculation.Shape.BestFirst best ->
+                growBestFirst(tree, candidates, maxNodes, depth, leastProbability, endsText);
+            case Speculation.Shape.Chain chain ->
+                growLevels(tree, candidates, 1, maxNodes, depth, leastProbability, endsText);
             case Speculation.Shape.Cartesian cartesian ->
                 growLevels(
-                        tree, candidates, Math.min(cartesian.width(), candidates.width()), maxNodes, depth, endsText);
+                        tree,
+                        candidates,
+                        Math.min(cartesian.width(), candidates.width()),
+                        maxNodes,
+                        depth,
+                        leastProbability,
+                        endsText);
         }
     }
 
     private static void growLevels(
-            TokenTree tree, Candidates candidates, int width, int maxNodes, int depth, IntPredicate endsText) {
+            TokenTree tree,
+            Candidates candidates,
+            int width,
+            int maxNodes,
+            int depth,
+            float leastProbability,
+            IntPredicate endsText) {
         for (int parent = 0; parent < tree.size() && tree.depth(parent) < depth; parent++) {
             if (parent > 0 && endsText.test(tree.token(parent))) {
                 continue;
@@ -60,17 +76,26 @@ public final class TreeBuilder {
                 if (tree.size() == maxNodes) {
                     return;
                 }
+                if (probability < leastProbability) {
+                    break;
+                }
                 tree.add(parent, candidates.token(level, rank), probability);
             }
         }
     }
 
-    private void growBestFirst(TokenTree tree, Candidates candidates, int maxNodes, int depth, IntPredicate endsText) {
+    private void growBestFirst(
+            TokenTree tree,
+            Candidates candidates,
+            int maxNodes,
+            int depth,
+            float leastProbability,
+            IntPredicate endsText) {
         int width = candidates.width();
         heapSize = 0;
         age = 0;
         push(0, 0, candidates.probability(1, 0));
-        while (tree.size() < maxNodes && heapSize > 0) {
+        while (tree.size() < maxNodes && heapSize > 0 && heapProbability[0] >= leastProbability) {
             int parent = heapParent[0];
             int rank = heapRank[0];
             float probability = heapProbability[0];

@@ -14,16 +14,16 @@ class BudgetPolicyTest {
     private static final int GAMMA = 4;
 
     private static PassCosts costs(double perPass, double perRow, double perDraft, double streamRowFraction) {
-        PassCosts costs = new PassCosts(streamRowFraction);
+        PassCosts costs = new PassCosts(streamRowFraction, streamRowFraction, 0);
         for (int rows : new int[] {1, 2, 4, 8, 16, 32, 64}) {
-            costs.observeVerify(rows, 0, (long) (perPass + perRow * rows));
+            costs.observeVerify(rows, 0, 0, (long) (perPass + perRow * rows));
         }
-        costs.observeDraft(GAMMA, (long) perDraft);
+        costs.observeDraft(GAMMA, 0, (long) perDraft);
         return costs;
     }
 
     /** A chain whose nodes are each accepted with this probability given their parent. */
-    private static BudgetPolicy.Part chain(BudgetPolicy policy, float probability, int nodes, Speculation speculation) {
+    private static BudgetPolicy.Part chain(float probability, int nodes, Speculation speculation) {
         TokenTree tree = new TokenTree();
         tree.reset(0);
         float path = 1;
@@ -31,7 +31,7 @@ class BudgetPolicyTest {
             path *= probability;
             tree.add(node - 1, node, path);
         }
-        return new BudgetPolicy.Part(tree, speculation, policy.newHabit());
+        return new BudgetPolicy.Part(tree, speculation);
     }
 
     private static int decidedSize(PassCosts costs, float probability) {
@@ -43,7 +43,7 @@ class BudgetPolicyTest {
             path *= probability;
             tree.add(node - 1, node, path);
         }
-        policy.decide(List.of(new BudgetPolicy.Part(tree, Speculation.adaptive(), policy.newHabit())));
+        policy.decide(List.of(new BudgetPolicy.Part(tree, Speculation.adaptive())), 0);
         return tree.size();
     }
 
@@ -69,16 +69,16 @@ class BudgetPolicyTest {
     @Test
     void streamsRunOnAllNodesWhereRowsAreFreeAndDeferredWhereTheyAreNot() {
         BudgetPolicy memoryBound = new BudgetPolicy(costs(1_000_000, 10, 400_000, 0.3), GAMMA);
-        BudgetPolicy.Part everywhere = chain(memoryBound, 0.9f, 5, Speculation.tree(5));
-        memoryBound.decide(List.of(everywhere));
+        BudgetPolicy.Part everywhere = chain(0.9f, 5, Speculation.tree(5));
+        memoryBound.decide(List.of(everywhere), 0);
         assertEquals(Speculation.Placement.ALL_NODES, everywhere.placement());
         for (int node = 0; node < 5; node++) {
             assertTrue(everywhere.isAnchor(node));
         }
 
         BudgetPolicy arithmeticBound = new BudgetPolicy(costs(100_000, 100_000, 50_000, 0.5), GAMMA);
-        BudgetPolicy.Part deferred = chain(arithmeticBound, 0.9f, 5, Speculation.tree(5));
-        arithmeticBound.decide(List.of(deferred));
+        BudgetPolicy.Part deferred = chain(0.9f, 5, Speculation.tree(5));
+        arithmeticBound.decide(List.of(deferred), 0);
         assertEquals(Speculation.Placement.DEFERRED, deferred.placement());
         assertFalse(deferred.isAnchor(0));
     }
@@ -88,8 +88,8 @@ class BudgetPolicyTest {
         BudgetPolicy policy = new BudgetPolicy(costs(1, 1_000_000, 1, 0.3), GAMMA);
         for (Speculation.Placement placement : List.of(
                 Speculation.Placement.ALL_NODES, Speculation.Placement.CHOSEN_NODES, Speculation.Placement.DEFERRED)) {
-            BudgetPolicy.Part part = chain(policy, 0.6f, 5, Speculation.tree(5).withPlacement(placement));
-            policy.decide(List.of(part));
+            BudgetPolicy.Part part = chain(0.6f, 5, Speculation.tree(5).withPlacement(placement));
+            policy.decide(List.of(part), 0);
             assertEquals(placement, part.placement());
         }
     }
@@ -97,16 +97,15 @@ class BudgetPolicyTest {
     @Test
     void draftingPausesWhereItDoesNotPayAndTriesAgain() {
         BudgetPolicy policy = new BudgetPolicy(costs(1_000, 1_000_000, 3_000_000, 0.9), GAMMA);
-        DraftHabit habit = policy.newHabit();
+        TokenTree tree = new TokenTree();
+        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive());
         int drafts = 0;
         for (int pass = 0; pass < 1000; pass++) {
-            TokenTree tree = new TokenTree();
             tree.reset(0);
-            BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive(), habit);
             if (policy.drafts(part)) {
                 drafts++;
                 tree.add(0, 1, 0.3f);
-                policy.decide(List.of(part));
+                policy.decide(List.of(part), 0);
                 assertEquals(1, tree.size());
             }
         }

@@ -10,43 +10,66 @@ import org.junit.jupiter.api.Test;
 class PassCostsTest {
     @Test
     void learnsALinearCostFromNoisyPasses() {
-        PassCosts costs = new PassCosts(0.5);
+        PassCosts costs = new PassCosts(0.5, 0.5, 0);
         Random random = new Random(4);
         for (int i = 0; i < 4000; i++) {
             int rows = 1 + random.nextInt(32);
             double noise = random.nextInt(4) == 0 ? 1 + 5 * random.nextDouble() : 0.97 + 0.06 * random.nextDouble();
-            costs.observeVerify(rows, 0, (long) ((100_000 + 10_000 * rows) * noise));
+            costs.observeVerify(rows, 0, 0, (long) ((100_000 + 10_000 * rows) * noise));
         }
         for (int rows : new int[] {1, 2, 5, 10, 16, 31}) {
             double expected = 100_000 + 10_000 * rows;
-            assertEquals(expected, costs.verify(rows, 0), 0.1 * expected, rows + " rows");
+            assertEquals(expected, costs.verify(rows, 0, 0), 0.1 * expected, rows + " rows");
         }
     }
 
     @Test
     void streamRowsCountAsAFractionOfAMainRow() {
-        PassCosts costs = new PassCosts(0.25);
-        costs.observeVerify(1, 0, 100);
-        costs.observeVerify(16, 0, 1600);
-        assertEquals(costs.verify(9, 0), costs.verify(8, 4), 1e-9);
+        PassCosts costs = new PassCosts(0.25, 0.5, 0);
+        costs.observeVerify(1, 0, 0, 100);
+        costs.observeVerify(16, 0, 0, 1600);
+        assertEquals(costs.verify(9, 0, 0), costs.verify(8, 4, 0), 1e-9);
+    }
+
+    @Test
+    void passesWithStreamsTeachTheFractionAndNothingElse() {
+        PassCosts costs = new PassCosts(0, 0.5, 0);
+        for (int rows : new int[] {1, 4, 8, 16, 32}) {
+            costs.observeVerify(rows, 0, 0, 1000 + 100L * rows);
+        }
+        for (int i = 0; i < 400; i++) {
+            costs.observeVerify(5, 20, 0, 1000 + 100 * (5 + 14));
+        }
+        assertEquals(1500, costs.verify(5, 0, 0), 1);
+        assertEquals(1000 + 100 * (2 + 0.7 * 8), costs.verify(2, 8, 0), 10);
+    }
+
+    @Test
+    void attentionAddsForEachRowAndEachTokenOfContext() {
+        PassCosts costs = new PassCosts(0, 0.25, 2);
+        costs.observeVerify(1, 0, 100, 1000 + 200);
+        costs.observeVerify(16, 0, 100, 1000 + 16 * 200);
+        assertEquals(1000 + 8 * 2 * 300, costs.verify(8, 0, 300), 1);
+        costs.observeDraft(4, 100, 500 + 200);
+        assertEquals(500 + 4 * 0.25 * 2 * 300, costs.draft(4, 300), 1);
     }
 
     @Test
     void aPreemptedPassDoesNotBendTheCurve() {
-        PassCosts costs = new PassCosts(0);
+        PassCosts costs = new PassCosts(0, 0.5, 0);
         for (int i = 0; i < 100; i++) {
-            costs.observeVerify(4, 0, 1000);
+            costs.observeVerify(4, 0, 0, 1000);
         }
-        costs.observeVerify(4, 0, 1_000_000);
-        assertTrue(costs.verify(4, 0) < 1200, "was " + costs.verify(4, 0));
+        costs.observeVerify(4, 0, 0, 1_000_000);
+        assertTrue(costs.verify(4, 0, 0) < 1200, "was " + costs.verify(4, 0, 0));
     }
 
     @Test
     void unseenSizesLieOnTheLineThroughSeenOnes() {
-        PassCosts costs = new PassCosts(0);
-        costs.observeVerify(1, 0, 100);
-        costs.observeVerify(32, 0, 720);
-        assertEquals(260, costs.verify(9, 0), 1);
-        assertEquals(1360, costs.verify(64, 0), 1);
+        PassCosts costs = new PassCosts(0, 0.5, 0);
+        costs.observeVerify(1, 0, 0, 100);
+        costs.observeVerify(32, 0, 0, 720);
+        assertEquals(260, costs.verify(9, 0, 0), 1);
+        assertEquals(1360, costs.verify(64, 0, 0), 1);
     }
 }

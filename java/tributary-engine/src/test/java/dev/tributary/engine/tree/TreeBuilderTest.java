@@ -39,7 +39,7 @@ class TreeBuilderTest {
     private TokenTree grow(Candidates candidates, Speculation.Shape shape, int nodes, int depth, int endToken) {
         TokenTree tree = new TokenTree();
         tree.reset(ROOT);
-        builder.grow(tree, candidates, shape, nodes, depth, token -> token == endToken);
+        builder.grow(tree, candidates, shape, nodes, depth, 0, token -> token == endToken);
         return tree;
     }
 
@@ -108,6 +108,24 @@ class TreeBuilderTest {
             }
         }
         assertEquals(1, grow(candidates, BEST_FIRST, 16, 0, NO_TOKEN).size());
+    }
+
+    @Test
+    void improbablePathsAreLeftOut() {
+        Candidates candidates = candidates(new Random(5), 4, 4);
+        for (Speculation.Shape shape :
+                List.of(BEST_FIRST, new Speculation.Shape.Chain(), new Speculation.Shape.Cartesian(4))) {
+            TokenTree whole = grow(candidates, shape, Limits.MAX_TREE, 4, NO_TOKEN);
+            TokenTree probable = new TokenTree();
+            probable.reset(ROOT);
+            builder.grow(probable, candidates, shape, Limits.MAX_TREE, 4, 0.1f, token -> false);
+            int expected = 0;
+            for (int node = 0; node < whole.size(); node++) {
+                expected += whole.probability(node) >= 0.1f ? 1 : 0;
+            }
+            assertEquals(expected, probable.size(), shape.toString());
+            assertTrue(expected > 1 && expected <= whole.size());
+        }
     }
 
     @Test
