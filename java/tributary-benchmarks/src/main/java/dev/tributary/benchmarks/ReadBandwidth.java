@@ -18,6 +18,7 @@ import java.util.concurrent.Future;
 final class ReadBandwidth implements AutoCloseable {
     private static final long BYTES = 1L << 30;
     private static final long LINE = 64 / Long.BYTES;
+    private static final int PLACES = 8;
 
     private final Arena arena = Arena.ofShared();
     private final List<MemorySegment> parts = new ArrayList<>();
@@ -33,7 +34,7 @@ final class ReadBandwidth implements AutoCloseable {
         threads = Executors.newFixedThreadPool(count);
         MemorySegment buffer = arena.allocate(BYTES, 64);
         buffer.fill((byte) 1);
-        long part = BYTES / count / 64 * 64;
+        long part = BYTES / count / (64 * PLACES) * (64 * PLACES);
         for (int i = 0; i < count; i++) {
             parts.add(buffer.asSlice(i * part, part));
         }
@@ -73,12 +74,21 @@ final class ReadBandwidth implements AutoCloseable {
     }
 
     private static long sum(MemorySegment part) {
-        long sum = 0;
-        long count = part.byteSize() / Long.BYTES;
-        for (long i = 0; i < count; i += LINE) {
-            sum += part.getAtIndex(ValueLayout.JAVA_LONG, i);
+        long place = part.byteSize() / Long.BYTES / PLACES;
+        long a = 0;
+        long b = 0;
+        long c = 0;
+        long d = 0;
+        for (long i = 0; i < place; i += LINE) {
+            a += part.getAtIndex(ValueLayout.JAVA_LONG, i) + part.getAtIndex(ValueLayout.JAVA_LONG, place + i);
+            b += part.getAtIndex(ValueLayout.JAVA_LONG, 2 * place + i)
+                    + part.getAtIndex(ValueLayout.JAVA_LONG, 3 * place + i);
+            c += part.getAtIndex(ValueLayout.JAVA_LONG, 4 * place + i)
+                    + part.getAtIndex(ValueLayout.JAVA_LONG, 5 * place + i);
+            d += part.getAtIndex(ValueLayout.JAVA_LONG, 6 * place + i)
+                    + part.getAtIndex(ValueLayout.JAVA_LONG, 7 * place + i);
         }
-        return sum;
+        return a + b + c + d;
     }
 
     @Override

@@ -18,6 +18,11 @@ public final class BudgetPolicy {
     /** A node is chosen to carry streams when it is at least this likely to be accepted last. */
     private static final double CHOSEN_PROBABILITY = 0.1;
 
+    /** What drafting must promise over plain decoding: estimates err, and a wrong guess should cost nothing. */
+    private static final double MARGIN = 1.03;
+
+    private static final double FORGETTING = 0.02;
+
     private static final int TYPICAL_ROWS = 16;
     /** How much less than a row's cost a path may seem worth and still be looked at: estimates err. */
     private static final double HESITATION = 0.25;
@@ -25,6 +30,10 @@ public final class BudgetPolicy {
     private final PassCosts costs;
     private final int gamma;
     private final AcceptanceCalibration calibration = new AcceptanceCalibration();
+    /** What recent drafts promised: tokens, and the cost over a plain pass. It begins with a good word for drafting. */
+    private double usualTokens = 2;
+
+    private double usualCost = 1.6;
 
     /**
      * Nothing learnt yet.
@@ -57,6 +66,7 @@ public final class BudgetPolicy {
         private final boolean[] anchors = new boolean[Limits.MAX_TREE];
         private Speculation.Placement placement = Speculation.Placement.DEFERRED;
         private double covered;
+        private boolean drafted;
 
         /**
          * A part that is used again for every pass of a sequence.
@@ -67,6 +77,15 @@ public final class BudgetPolicy {
         public Part(TokenTree tree, Speculation speculation) {
             this.tree = tree;
             this.speculation = speculation;
+        }
+
+        /**
+         * Says whether there was a draft to grow the tree from, even if it grew nothing.
+         *
+         * @param value whether
+         */
+        public void drafted(boolean value) {
+            drafted = value;
         }
 
         /** {@return where this pass's streams run; never AUTOMATIC} */
@@ -98,11 +117,13 @@ public final class BudgetPolicy {
     public void decide(List<Part> parts, double context) {
         int rows = 0;
         int adaptiveNodes = 0;
+        boolean drafted = false;
         for (Part part : parts) {
             rows += part.adapts() ? 1 : part.tree.size();
             adaptiveNodes += part.adapts() ? part.tree.size() - 1 : 0;
+            drafted |= part.adapts() && part.drafted;
         }
-        if (adaptiveNodes > 0) {
+        if (drafted) {
             cutAdaptiveTrees(parts, rows, adaptiveNodes, context);
         }
         place(parts, context);
@@ -150,29 +171,32 @@ public final class BudgetPolicy {
         }
         Arrays.sort(worth);
         int sequences = parts.size();
-        double plainRate = sequences / costs.verify(fixedRows, 0, context);
-        double bestRate = 0;
+        double plain = costs.verify(fixedRows, 0, context);
         double threshold = Double.POSITIVE_INFINITY;
         double expected = sequences;
+        double bestTokens = sequences;
+        double bestCost = cheapest(fixedRows, sequences, context);
         for (int i = 1; i <= nodes; i++) {
             expected += worth[nodes - i];
             if (i < nodes && worth[nodes - i - 1] == worth[nodes - i]) {
                 continue;
             }
-            double rate = expected / cheapest(fixedRows + i, sequences, context);
-            if (rate > bestRate) {
-                bestRate = rate;
+            double cost = cheapest(fixedRows + i, sequences, context);
+            if (expected / cost > bestTokens / bestCost) {
+                bestTokens = expected;
+                bestCost = cost;
                 threshold = worth[nodes - i];
             }
         }
-        double gain = bestRate / plainRate;
+        double promised = bestTokens / sequences;
+        double relativeCost = MARGIN * bestCost / plain;
         // What drafting cost is spent already: the pass itself speculates when the nodes alone pay.
-        if (gain < 1) {
+        if (promised < relativeCost) {
             threshold = thresholdOfFreeNodes(worth, fixedRows, sequences, context);
         }
         for (Part part : parts) {
-            if (part.adapts() && part.tree.size() > 1) {
-                part.habit.observe(gain);
+            if (part.adapts() && part.drafted) {
+                part.habit.observe(promised, relativeCost, usualTokens, usualCost);
                 double least = 1;
                 int keep = 1;
                 while (keep < part.tree.size()) {
@@ -185,6 +209,8 @@ public final class BudgetPolicy {
                 part.tree.truncate(keep);
             }
         }
+        usualTokens += FORGETTING * (promised - usualTokens);
+        usualCost += FORGETTING * (relativeCost - usualCost);
     }
 
     private double thresholdOfFreeNodes(double[] worth, int fixedRows, int sequences, double context) {

@@ -2,33 +2,47 @@
 package dev.tributary.engine.policy;
 
 /**
- * Whether a sequence should draft at all. It begins by drafting; while drafting does not pay it pauses, for longer and
- * longer, and tries again. Only the sequence's own drafts count: what a neighbour's text was like says little.
+ * Whether a sequence should draft at all. While what its drafts promise does not repay what they cost, it pauses, for
+ * longer and longer, and tries again. It begins with what recent drafts of all sequences promised; its own first draft
+ * counts as much.
  */
-public final class DraftHabit {
-    private static final int SHORTEST_PAUSE = 8;
-    private static final int LONGEST_PAUSE = 128;
-    private static final double MEMORY = 0.75;
+final class DraftHabit {
+    private static final int SHORT_PAUSE = 16;
+    private static final int LONG_PAUSE = 128;
+    /** A gain so far below 1 will not soon be above it. */
+    private static final double HOPELESS = 0.85;
 
-    private double gain = 1;
+    private static final double FIRST_WEIGHT = 0.5;
+    private static final double WEIGHT = 0.2;
+
     private boolean tried;
+    private double tokens;
+    private double cost;
     private int pause;
     private int waiting;
 
-    DraftHabit() {}
-
     /**
-     * Notes what a draft was expected to gain.
+     * Notes what a draft promises.
      *
-     * @param observed tokens per second with this draft over tokens per second without drafting
+     * @param expectedTokens tokens of the pass that verifies it
+     * @param relativeCost time of that pass and of drafting, over the time of a plain pass
+     * @param usualTokens likewise, of recent drafts of all sequences
+     * @param usualCost likewise
      */
-    void observe(double observed) {
-        gain = tried ? MEMORY * gain + (1 - MEMORY) * observed : observed;
+    void observe(double expectedTokens, double relativeCost, double usualTokens, double usualCost) {
+        if (!tried) {
+            tokens = usualTokens;
+            cost = usualCost;
+        }
+        double weight = tried ? WEIGHT : FIRST_WEIGHT;
         tried = true;
+        tokens += weight * (expectedTokens - tokens);
+        cost += weight * (relativeCost - cost);
+        double gain = tokens / cost;
         if (gain >= 1) {
             pause = 0;
         } else if (waiting == 0) {
-            pause = Math.clamp(2L * pause, SHORTEST_PAUSE, LONGEST_PAUSE);
+            pause = Math.clamp(2L * pause, gain < HOPELESS ? 2 * SHORT_PAUSE : SHORT_PAUSE, LONG_PAUSE);
             waiting = pause;
         }
     }

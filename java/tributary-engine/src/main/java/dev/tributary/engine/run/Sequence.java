@@ -111,6 +111,7 @@ final class Sequence implements AutoCloseable {
     /** Grows the next tree from the pending token, as large as the options and the text's limits allow. */
     void growTree(TreeBuilder builder, BudgetPolicy policy, int mostNodes) {
         tree.reset(pending);
+        part.drafted(candidates.depth() > 0);
         int nodes = 1;
         float leastProbability = 0;
         switch (options.speculation().budget()) {

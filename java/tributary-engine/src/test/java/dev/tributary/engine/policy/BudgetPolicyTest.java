@@ -43,7 +43,9 @@ class BudgetPolicyTest {
             path *= probability;
             tree.add(node - 1, node, path);
         }
-        policy.decide(List.of(new BudgetPolicy.Part(tree, Speculation.adaptive())), 0);
+        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive());
+        part.drafted(true);
+        policy.decide(List.of(part), 0);
         return tree.size();
     }
 
@@ -102,9 +104,14 @@ class BudgetPolicyTest {
         int drafts = 0;
         for (int pass = 0; pass < 1000; pass++) {
             tree.reset(0);
+            part.drafted(false);
             if (policy.drafts(part)) {
                 drafts++;
-                tree.add(0, 1, 0.3f);
+                // Now and then not even one node is probable enough to grow.
+                if (drafts % 2 == 0) {
+                    tree.add(0, 1, 0.3f);
+                }
+                part.drafted(true);
                 policy.decide(List.of(part), 0);
                 assertEquals(1, tree.size());
             }
