@@ -9,7 +9,6 @@ module dev.tributary.engine {
     requires ai.djl.tokenizers;
     requires com.fasterxml.jackson.databind;
     requires jdk.management;
-    requires org.slf4j;
     requires static transitive org.jspecify;
 
     exports dev.tributary;

@@ -14,6 +14,7 @@ public final class PassCosts {
     private static final double SLOWER_RATE = 0.04;
     private static final double GREATEST_SURPRISE = 0.25;
     private static final double MOST_FRACTION = 4;
+    private static final double LEAST_SHARE = 0.1;
 
     private final double streamLayerFraction;
     private final double nanosPerKey;
@@ -44,7 +45,7 @@ public final class PassCosts {
      * @param nanos its time
      */
     public void observeVerify(int mainRows, int streamRows, double context, long nanos) {
-        double dense = nanos - attention(mainRows, streamRows, context);
+        double dense = dense(nanos, attention(mainRows, streamRows, context));
         if (streamRows == 0) {
             verify.observe(mainRows, dense);
             return;
@@ -61,7 +62,7 @@ public final class PassCosts {
      * @param nanos its time
      */
     public void observeDraft(int streamRows, double context, long nanos) {
-        draft.observe(streamRows, nanos - attention(0, streamRows, context));
+        draft.observe(streamRows, dense(nanos, attention(0, streamRows, context)));
     }
 
     /**
@@ -85,6 +86,11 @@ public final class PassCosts {
      */
     public double draft(int streamRows, double context) {
         return streamRows == 0 ? 0 : draft.at(streamRows) + attention(0, streamRows, context);
+    }
+
+    /** What is left of a time without attention; something always is, even when attention is taken for too slow. */
+    private static double dense(long nanos, double attention) {
+        return Math.max(nanos - attention, LEAST_SHARE * Math.max(1, nanos));
     }
 
     private double attention(int mainRows, int streamRows, double context) {
@@ -115,8 +121,9 @@ public final class PassCosts {
             double error = Math.clamp(nanos - expected, -surprise, surprise);
             double rate = error < 0 ? QUICKER_RATE : SLOWER_RATE;
             double scale = rate / ((1 - weight) * (1 - weight) + weight * weight);
-            value[low] += scale * (1 - weight) * error;
-            value[low + 1] += scale * weight * error;
+            double least = LEAST_SHARE * expected;
+            value[low] = Math.max(value[low] + scale * (1 - weight) * error, least);
+            value[low + 1] = Math.max(value[low + 1] + scale * weight * error, least);
             keepRising(low);
         }
 

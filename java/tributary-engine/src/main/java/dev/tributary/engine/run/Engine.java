@@ -34,8 +34,6 @@ import org.jspecify.annotations.Nullable;
  * <p>A step: plan the rows of all sequences, run them, take the accepted tokens, draft for those that go on.
  */
 public final class Engine implements AutoCloseable {
-    private static final System.Logger LOGGER = System.getLogger(Engine.class.getName());
-
     private final Thread thread;
     private final CompletableFuture<LoadedModel> loaded = new CompletableFuture<>();
 
@@ -174,7 +172,6 @@ public final class Engine implements AutoCloseable {
             DeviceException failure = e instanceof DeviceException device
                     ? device
                     : new DeviceException("the device failed, and with it this model: " + e, e);
-            LOGGER.log(System.Logger.Level.ERROR, "device thread ends", e);
             synchronized (this) {
                 poison = failure;
             }

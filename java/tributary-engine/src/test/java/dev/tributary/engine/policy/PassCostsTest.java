@@ -55,6 +55,33 @@ class PassCostsTest {
     }
 
     @Test
+    void whateverIsObservedCostsStayPositiveAndRiseWithRows() {
+        for (long seed = 0; seed < 300; seed++) {
+            Random random = new Random(seed);
+            PassCosts costs = new PassCosts(random.nextDouble(), random.nextDouble(), 100 * random.nextDouble());
+            for (int i = 0; i < 300; i++) {
+                long nanos = (long) Math.exp(20 * random.nextDouble() - 1);
+                int rows = 1 + random.nextInt(random.nextBoolean() ? 8 : 600);
+                int streams = random.nextInt(3) == 0 ? 4 * random.nextInt(200) : 0;
+                costs.observeVerify(rows, streams, random.nextInt(4096), nanos);
+                if (random.nextInt(4) == 0) {
+                    costs.observeDraft(4 + random.nextInt(40), random.nextInt(4096), nanos);
+                    assertTrue(costs.draft(4, 0) > 0, "seed " + seed);
+                }
+                double before = 0;
+                if (streams == 0) {
+                    for (int size = 1; size < 700; size += 7) {
+                        double cost = costs.verify(size, 0, 0);
+                        assertTrue(
+                                cost > 0 && cost >= before * (1 - 1e-9) && cost < 1e12, "seed " + seed + ": " + cost);
+                        before = cost;
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
     void aPreemptedPassDoesNotBendTheCurve() {
         PassCosts costs = new PassCosts(0, 0.5, 0);
         for (int i = 0; i < 100; i++) {
