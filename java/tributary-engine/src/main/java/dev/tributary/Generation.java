@@ -182,8 +182,13 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @return a new future
      */
     public CompletableFuture<String> future() {
-        cancellation.abandonable = false;
-        return request.future();
+        try {
+            cancellation.abandonable = false;
+            return request.future();
+        } finally {
+            // The Cleaner may run from here on, and finds that it has nothing to do.
+            java.lang.ref.Reference.reachabilityFence(this);
+        }
     }
 
     /** Ends the generation within one step; those who wait get a {@link GenerationCancelledException}. */

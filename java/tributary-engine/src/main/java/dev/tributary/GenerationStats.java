@@ -8,6 +8,8 @@ import java.util.Arrays;
 /**
  * Figures of one generation, so far or final. A pass is one run of the model over a token tree; the prompt's prefill is
  * not a pass, and the first token comes out of it.
+ *
+ * <p>Times are those of the passes that the generation took part in. What generations share, each counts in full.
  */
 public final class GenerationStats {
     private final int promptTokens;
@@ -111,7 +113,7 @@ public final class GenerationStats {
         return Duration.ofNanos(decodeNanos);
     }
 
-    /** {@return decoding time spent on deferred streams and on building trees} */
+    /** {@return decoding time spent in drafting passes: deferred streams and their candidates} */
     public Duration draft() {
         return Duration.ofNanos(draftNanos);
     }
@@ -126,7 +128,7 @@ public final class GenerationStats {
         return Duration.ofNanos(verifyNanos);
     }
 
-    /** {@return decoding time spent in Java: planning, text, bookkeeping} */
+    /** {@return decoding time spent in Java: growing trees, planning, text, bookkeeping} */
     public Duration host() {
         return Duration.ofNanos(hostNanos);
     }

@@ -19,7 +19,8 @@ import java.util.Optional;
  * @param device one line about the device that computes
  * @param weightBytes bytes of weights on the device, adapter included
  * @param cacheBytes bytes of the KV cache
- * @param workspaceBytes bytes of row buffers and workspace
+ * @param workspaceBytes bytes of row buffers, workspace and the full logits of sampled requests, which are taken when
+ *     the first one comes
  * @param streams the speculative streams, if an adapter is loaded
  */
 public record ModelInfo(

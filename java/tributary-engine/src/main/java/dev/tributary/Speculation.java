@@ -18,7 +18,8 @@ public record Speculation(Budget budget, Shape shape, Placement placement) {
         record None() implements Budget {}
 
         /**
-         * The same number of nodes in every pass.
+         * At most this number of nodes in every pass; fewer where the shape has no more, where the text must end
+         * sooner, and in large batches, since a step holds at most 512 nodes over all sequences.
          *
          * @param nodes nodes with the root, 2 to 128
          */

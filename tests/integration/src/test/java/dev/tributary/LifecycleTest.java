@@ -6,6 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -234,10 +237,28 @@ class LifecycleTest {
     }
 
     @Test
-    void aModelThatDoesNotFitIsRefusedWithFigures() {
+    void aModelThatDoesNotFitIsRefusedWithFigures() throws IOException {
         LoadOptions tight = LoadOptions.builder().memoryLimit(20_000_000).build();
         var refusal = assertThrows(InsufficientMemoryException.class, () -> DemoModel.load(tight));
         assertTrue(String.valueOf(refusal.getMessage()).contains("20.0 MB"), String.valueOf(refusal.getMessage()));
+        // Nothing of a refused model stays mapped.
+        String weights = DemoModel.directory().resolve("model.safetensors").toString();
+        assertFalse(Files.readString(Path.of("/proc/self/maps")).contains(weights));
+    }
+
+    @Test
+    void theMemoryThatALoadedModelReportsIsWhatItNeeds() {
+        LoadOptions.Builder options = LoadOptions.builder().maxSequences(1);
+        long needed;
+        try (LanguageModel model = DemoModel.load(options.build())) {
+            ModelInfo info = model.info();
+            needed = info.weightBytes() + info.cacheBytes() + info.workspaceBytes();
+        }
+        try (LanguageModel model = DemoModel.load(options.memoryLimit(needed).build())) {
+            assertFalse(model.generate(PROMPT).text().isEmpty());
+        }
+        LoadOptions less = options.memoryLimit(needed - 1).build();
+        assertThrows(InsufficientMemoryException.class, () -> DemoModel.load(less));
     }
 
     @Test

@@ -110,6 +110,31 @@ class LosslessnessTest {
         }
     }
 
+    @Test
+    void aGreedyTextIsDraftedAlikeBesideSampledOnes() {
+        for (Speculation.Placement placement :
+                List.of(Speculation.Placement.ALL_NODES, Speculation.Placement.DEFERRED)) {
+            GenerationOptions traced = greedy(Speculation.tree(16).withPlacement(placement)).toBuilder()
+                    .trace(true)
+                    .build();
+            for (int first = 0; first < PROMPTS; first += BATCH) {
+                List<List<PassTrace>> alone = new ArrayList<>();
+                for (int i = first; i < first + BATCH; i += 2) {
+                    alone.add(model.generate(prompts.get(i), traced).trace());
+                }
+                List<Generation> together = new ArrayList<>();
+                for (int i = first; i < first + BATCH; i++) {
+                    GenerationOptions options =
+                            i % 2 == 0 ? traced : sampled(Speculation.tree(8).withPlacement(placement), i);
+                    together.add(model.generate(prompts.get(i), options));
+                }
+                for (int i = 0; i < BATCH; i += 2) {
+                    assertEquals(alone.get(i / 2), together.get(i).trace(), prompts.get(first + i));
+                }
+            }
+        }
+    }
+
     /** Hashes of all bits of the logits that chose each token. */
     private List<Integer> logitBits(String prompt, GenerationOptions options) {
         List<Integer> hashes = new ArrayList<>();

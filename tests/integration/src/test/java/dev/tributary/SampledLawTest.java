@@ -45,25 +45,32 @@ class SampledLawTest {
         Map<Integer, float[]> second = new HashMap<>();
         float[][] first = new float[1][];
         Map<List<Integer>, Integer> counts = new HashMap<>();
+        long drafted = 0;
+        long accepted = 0;
         try (LanguageModel model = DemoModel.load()) {
             for (int seed = 0; seed < SEEDS; seed++) {
                 List<float[]> seen = new ArrayList<>();
                 Request.LogitObserver observer = (index, logits) -> seen.add(logits.toArray(JAVA_FLOAT));
                 GenerationOptions options = GenerationOptions.builder()
-                        .maxTokens(2)
+                        .maxTokens(4)
                         .ignoreEndTokens(true)
                         .temperature(TEMPERATURE)
                         .topK(TOP_K)
                         .seed(seed)
                         .speculation(Speculation.tree(8))
                         .build();
-                int[] tokens =
-                        model.generate(PROMPT, options, Optional.of(observer)).tokens();
+                Generation generation = model.generate(PROMPT, options, Optional.of(observer));
+                int[] tokens = generation.tokens();
+                drafted += generation.stats().draftedTokens();
+                accepted += generation.stats().acceptedPerDepth()[0];
                 first[0] = seen.get(0);
                 second.putIfAbsent(tokens[0], seen.get(1));
                 counts.merge(List.of(tokens[0], tokens[1]), 1, Integer::sum);
             }
         }
+        // The second token is the first that a tree can bring.
+        assertTrue(drafted > SEEDS, drafted + " tokens were drafted");
+        assertTrue(accepted > SEEDS / 4, accepted + " were accepted at depth 1");
         double statistic = 0;
         int cells = 0;
         double pooledExpected = 0;

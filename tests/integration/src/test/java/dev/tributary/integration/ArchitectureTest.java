@@ -14,6 +14,7 @@ import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.members;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.GeneralCodingRules.ACCESS_STANDARD_STREAMS;
 import static com.tngtech.archunit.library.GeneralCodingRules.USE_JAVA_UTIL_LOGGING;
+import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
 
 import com.tngtech.archunit.base.DescribedPredicate;
 import com.tngtech.archunit.core.domain.JavaClass;
@@ -41,6 +42,10 @@ final class ArchitectureTest {
     private static final String ENGINE = "dev.tributary.engine..";
     private static final String COMMAND = "dev.tributary.cli..";
     private static final String DOWNCALLS = "java\\.lang\\.foreign\\.(Linker|SymbolLookup|FunctionDescriptor)(\\$.*)?";
+
+    @ArchTest
+    static final ArchRule engine_rooms_know_only_those_below =
+            slices().matching("dev.tributary.engine.(*)..").should().beFreeOfCycles();
 
     @ArchTest
     static final ArchRule only_kernels_makes_downcalls = noClasses()

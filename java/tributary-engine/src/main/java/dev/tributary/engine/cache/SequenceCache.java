@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.cache;
 
-import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.device.Limits;
 
 /**
  * The pages of one sequence, and how many of its slots are committed. A pass reserves the pages that its rows are

@@ -3,8 +3,8 @@ package dev.tributary.engine.device;
 
 import java.lang.foreign.MemorySegment;
 
-/** Memory of a device; owned by the device. */
-public interface DeviceMemory {
+/** Memory of a device: freed with the device, or earlier by {@link #close()}. */
+public interface DeviceMemory extends AutoCloseable {
     /** {@return address in the device's memory} */
     long address();
 
@@ -18,4 +18,8 @@ public interface DeviceMemory {
      * @param source what to write
      */
     void write(long offset, MemorySegment source);
+
+    /** Frees the memory; nothing may use its address any more. */
+    @Override
+    void close();
 }

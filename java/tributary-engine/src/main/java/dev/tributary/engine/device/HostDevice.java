@@ -10,14 +10,17 @@ import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /** The host processor: ordinary memory, kernels on a thread pool. */
 public final class HostDevice implements Device {
     private static final long ALIGNMENT = 64;
+    private static final Path CGROUP = Path.of("/sys/fs/cgroup");
 
-    private final Arena arena = Arena.ofConfined();
+    private final Set<Arena> arenas = new HashSet<>();
     private final KernelContext kernels;
 
     /**
@@ -37,14 +40,27 @@ public final class HostDevice implements Device {
     @Override
     public long availableBytes() {
         var system = ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class);
-        // The bean knows a container's limit, and calls the page cache taken; the kernel knows what it would give up.
-        return Math.min(system.getTotalMemorySize(), memoryAvailable().orElseGet(system::getFreeMemorySize));
+        long free = figure(Path.of("/proc/meminfo"), "MemAvailable:")
+                .map(kilobytes -> 1024 * kilobytes)
+                .orElseGet(system::getFreeMemorySize);
+        // A container has a limit of its own; page cache within it would be given up.
+        Optional<Long> limit = figure(CGROUP.resolve("memory.max"), "");
+        Optional<Long> used = figure(CGROUP.resolve("memory.current"), "");
+        if (limit.isPresent() && used.isPresent()) {
+            long cached =
+                    figure(CGROUP.resolve("memory.stat"), "inactive_file ").orElse(0L);
+            free = Math.min(free, Math.max(0, limit.get() - used.get() + cached));
+        }
+        return free;
     }
 
-    private static Optional<Long> memoryAvailable() {
-        try (Stream<String> lines = Files.lines(Path.of("/proc/meminfo"))) {
-            return lines.filter(line -> line.startsWith("MemAvailable:"))
-                    .map(line -> Long.parseLong(line.replaceAll("[^0-9]", "")) * 1024)
+    /** The number behind a name at the start of a line. */
+    private static Optional<Long> figure(Path file, String name) {
+        try (Stream<String> lines = Files.lines(file)) {
+            return lines.filter(line -> line.startsWith(name))
+                    .map(line -> line.substring(name.length()).replaceAll("[^0-9]", ""))
+                    .filter(digits -> !digits.isEmpty())
+                    .map(Long::parseLong)
                     .findFirst();
         } catch (IOException | UncheckedIOException e) {
             return Optional.empty();
@@ -58,12 +74,19 @@ public final class HostDevice implements Device {
 
     @Override
     public DeviceMemory allocate(long bytes) {
-        return new Memory(arena.allocate(bytes, ALIGNMENT));
+        return memory(bytes);
     }
 
     @Override
     public TransferBlock allocateBlock(long bytes) {
-        return new Memory(arena.allocate(bytes, ALIGNMENT));
+        return memory(bytes);
+    }
+
+    @SuppressWarnings("MustBeClosedChecker") // closed with the memory, or with the device
+    private Memory memory(long bytes) {
+        Arena arena = Arena.ofConfined();
+        arenas.add(arena);
+        return new Memory(this, arena, arena.allocate(bytes, ALIGNMENT));
     }
 
     @Override
@@ -71,11 +94,12 @@ public final class HostDevice implements Device {
         try {
             kernels.close();
         } finally {
-            arena.close();
+            arenas.forEach(Arena::close);
+            arenas.clear();
         }
     }
 
-    private record Memory(MemorySegment host) implements DeviceMemory, TransferBlock {
+    private record Memory(HostDevice device, Arena arena, MemorySegment host) implements DeviceMemory, TransferBlock {
         @Override
         public long address() {
             return host.address();
@@ -89,6 +113,13 @@ public final class HostDevice implements Device {
         @Override
         public void write(long offset, MemorySegment source) {
             MemorySegment.copy(source, 0, host, offset, source.byteSize());
+        }
+
+        @Override
+        public void close() {
+            if (device.arenas.remove(arena)) {
+                arena.close();
+            }
         }
 
         @Override

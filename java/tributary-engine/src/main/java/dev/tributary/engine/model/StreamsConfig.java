@@ -106,6 +106,9 @@ public record StreamsConfig(
         Position position = fields.requiredOneOf("position", Position.values());
         fields.requireWritten("lora");
         Optional<Lora> lora = fields.optionalObject("lora").map(l -> lora(l, base));
+        if (mode == Mode.SHARED && lora.isPresent()) {
+            throw fields.refuse("mode \"shared\" has its update merged into the base, expected \"lora\": null");
+        }
         fields.requireWritten("pruning");
         Optional<Pruning> pruning = fields.optionalObject("pruning").map(p -> pruning(p, base));
         requireBase(fields.requiredObject("base"), base);

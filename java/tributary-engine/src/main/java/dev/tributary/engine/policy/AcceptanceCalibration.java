@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.policy;
 
-import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.tree.TokenTree;
 
 /**

@@ -2,7 +2,7 @@
 package dev.tributary.engine.policy;
 
 import dev.tributary.Speculation;
-import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.tree.TokenTree;
 import java.util.Arrays;
 import java.util.List;

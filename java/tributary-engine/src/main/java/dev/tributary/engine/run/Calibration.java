@@ -38,7 +38,7 @@ final class Calibration {
         scratch = new SequenceCache(model.pages(), model.capacity().pages());
         scratch.reserve(1);
         scratch.commit(1);
-        longContext = Math.min(LONG_CONTEXT, model.contextTokens() - 1);
+        longContext = Math.clamp(model.contextTokens() - 1, 1, LONG_CONTEXT);
     }
 
     static PassCosts measure(LoadedModel model) {
@@ -72,11 +72,12 @@ final class Calibration {
                 draft = Math.min(draft, draft());
             }
         }
-        long shortContext = quickest(ATTENTION_ROWS);
+        int repetitions = System.nanoTime() - begin < BUDGET_NANOS ? FEW : 1;
+        long shortContext = quickest(ATTENTION_ROWS, repetitions);
         scratch.reserve(longContext - 1);
         // What stands in these slots does not matter: attention takes as long over zeros.
         scratch.commit(longContext - 1);
-        long withContext = quickest(ATTENTION_ROWS);
+        long withContext = quickest(ATTENTION_ROWS, repetitions);
         double nanosPerKey = Math.max(0, withContext - shortContext) / ((double) ATTENTION_ROWS * longContext);
 
         PassCosts costs = new PassCosts(model.streamRowFraction(), model.streamLayerFraction(), nanosPerKey);
@@ -95,9 +96,9 @@ final class Calibration {
     }
 
     /** Nanoseconds of the quickest of a few passes; what disturbs a pass can only make it slower. */
-    private long quickest(int rows) {
+    private long quickest(int rows, int repetitions) {
         long least = Long.MAX_VALUE;
-        for (int i = 0; i < FEW; i++) {
+        for (int i = 0; i < repetitions; i++) {
             least = Math.min(least, verify(rows, 0));
         }
         return least;

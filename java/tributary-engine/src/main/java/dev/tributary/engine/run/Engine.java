@@ -8,10 +8,10 @@ import dev.tributary.ModelClosedException;
 import dev.tributary.Speculation;
 import dev.tributary.TributaryException;
 import dev.tributary.engine.cache.SequenceCache;
+import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.policy.BudgetPolicy;
 import dev.tributary.engine.policy.PassCosts;
 import dev.tributary.engine.step.Decoder;
-import dev.tributary.engine.step.Limits;
 import dev.tributary.engine.step.StepPlan;
 import dev.tributary.engine.step.StepResults;
 import dev.tributary.engine.text.StopStrings;
@@ -44,6 +44,9 @@ public final class Engine implements AutoCloseable {
 
     // Owned by the device thread.
     private final List<Sequence> running = new ArrayList<>();
+    /** Taken from the queue, with pages promised, but not running yet. */
+    private final List<Request> admitted = new ArrayList<>();
+
     private final List<BudgetPolicy.Part> parts = new ArrayList<>();
     private final List<Sequence> drafting = new ArrayList<>();
     private final TreeBuilder builder = new TreeBuilder();
@@ -74,9 +77,15 @@ public final class Engine implements AutoCloseable {
             if (e.getCause() instanceof TributaryException failure) {
                 throw failure;
             }
-            throw new DeviceException("the model could not be loaded: " + e.getCause(), e);
+            throw new DeviceException("the model could not be loaded: " + messageOf(e.getCause()), e);
         }
         return engine;
+    }
+
+    /** One line of what went wrong; the class where there is no message. */
+    private static String messageOf(@Nullable Throwable e) {
+        String message = e == null ? null : e.getMessage();
+        return message == null ? String.valueOf(e) : message.lines().findFirst().orElse(message);
     }
 
     /** {@return the loaded model} */
@@ -171,7 +180,7 @@ public final class Engine implements AutoCloseable {
         } catch (Throwable e) {
             DeviceException failure = e instanceof DeviceException device
                     ? device
-                    : new DeviceException("the device failed, and with it this model: " + e, e);
+                    : new DeviceException("the device failed, and with it this model: " + messageOf(e), e);
             synchronized (this) {
                 poison = failure;
             }
@@ -185,9 +194,10 @@ public final class Engine implements AutoCloseable {
             sequence.request.fail(failure);
         }
         running.clear();
-        List<Request> waiting;
+        List<Request> waiting = new ArrayList<>(admitted);
+        admitted.clear();
         synchronized (this) {
-            waiting = List.copyOf(queue);
+            waiting.addAll(queue);
             queue.clear();
         }
         waiting.forEach(request -> request.fail(failure));
@@ -223,13 +233,14 @@ public final class Engine implements AutoCloseable {
                     break;
                 }
                 while (!queue.isEmpty()
-                        && running.size() < model.capacity().sequences()
+                        && running.size() + admitted.size() < model.capacity().sequences()
                         && promisedPages + pagesOf(model, queue.peek())
                                 <= model.pages().capacity()) {
-                    running.add(sequence(model, queue.peek()));
-                    queue.remove();
+                    Request request = queue.remove();
+                    promisedPages += pagesOf(model, request);
+                    admitted.add(request);
                 }
-                if (!running.isEmpty() || !cancelled.isEmpty()) {
+                if (!running.isEmpty() || !admitted.isEmpty() || !cancelled.isEmpty()) {
                     break;
                 }
                 try {
@@ -238,6 +249,11 @@ public final class Engine implements AutoCloseable {
                     // Nobody outside has this thread; should one interrupt it all the same, it looks again.
                 }
             }
+        }
+        // Not under the lock: a sequence begins by reading its whole prompt.
+        for (Request request : List.copyOf(admitted)) {
+            running.add(sequence(model, request));
+            admitted.remove(request);
         }
         cancelled.forEach(r -> r.fail(new GenerationCancelledException("the generation was cancelled")));
         if (!open) {
@@ -259,7 +275,6 @@ public final class Engine implements AutoCloseable {
 
     private Sequence sequence(LoadedModel model, Request request) {
         int pages = pagesOf(model, request);
-        promisedPages += pages;
         Sequence sequence = new Sequence(
                 request,
                 new SequenceCache(model.pages(), model.capacity().pages()),

@@ -11,6 +11,8 @@ import dev.tributary.engine.cache.PagePool;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
 import dev.tributary.engine.device.HostDevice;
+import dev.tributary.engine.device.Limits;
+import dev.tributary.engine.device.MeasuringDevice;
 import dev.tributary.engine.model.LlamaWeights;
 import dev.tributary.engine.model.ModelConfig;
 import dev.tributary.engine.model.StreamsAdapter;
@@ -18,7 +20,6 @@ import dev.tributary.engine.model.StreamsConfig;
 import dev.tributary.engine.model.WeightFiles;
 import dev.tributary.engine.step.Decoder;
 import dev.tributary.engine.step.DecoderWeights;
-import dev.tributary.engine.step.Limits;
 import dev.tributary.engine.step.StepCapacity;
 import dev.tributary.engine.text.Tokenizer;
 import dev.tributary.kernels.DType;
@@ -186,9 +187,14 @@ public final class LoadedModel implements AutoCloseable {
                         + (2L * config.attentionHeads() + 2L * config.keyValueHeads()) * config.headDimension()
                         + config.intermediateSize());
         KvCache onePage = new KvCache(0, dtype, config.layers(), 1, config.keyValueHeads(), config.headDimension());
-        int cachePages = budget(device, options, weightBytes, rowBytes, onePage.byteSize(), capacity);
-
+        long limit = options.memoryLimit() > 0 ? options.memoryLimit() : device.availableBytes();
+        // Refused before anything is uploaded, by what is certain to be needed; then exactly.
+        budget(limit, weightBytes, rowBytes, onePage.byteSize(), capacity);
         DecoderWeights uploaded = DecoderWeights.load(device, config, weights, adapter, options.listener());
+        KvCache imagined = new KvCache(
+                MeasuringDevice.NO_ADDRESS, dtype, config.layers(), 1, config.keyValueHeads(), config.headDimension());
+        long workspaceBytes = Decoder.requiredBytes(device, config, uploaded, capacity, imagined, context);
+        int cachePages = budget(limit, uploaded.bytes(), workspaceBytes, onePage.byteSize(), capacity);
         KvCache shape =
                 new KvCache(0, dtype, config.layers(), cachePages, config.keyValueHeads(), config.headDimension());
         DeviceMemory cacheMemory = device.allocate(shape.byteSize());
@@ -214,7 +220,7 @@ public final class LoadedModel implements AutoCloseable {
                 device.description(),
                 uploaded.bytes(),
                 cacheMemory.bytes(),
-                decoder.bytes(),
+                workspaceBytes,
                 adapter.map(LoadedModel::describe));
         return new LoadedModel(
                 device,
@@ -238,14 +244,12 @@ public final class LoadedModel implements AutoCloseable {
     }
 
     /** Pages of the cache: all sequences at full length if the memory allows, at least one sequence, else a refusal. */
-    private static int budget(
-            Device device, LoadOptions options, long weights, long rows, long pageBytes, StepCapacity capacity) {
-        long limit = options.memoryLimit() > 0 ? options.memoryLimit() : device.availableBytes();
+    private static int budget(long limit, long weights, long rows, long pageBytes, StepCapacity capacity) {
         long wanted = (long) capacity.sequences() * capacity.pages();
         long affordable = (limit - weights - rows) / pageBytes;
         if (affordable < capacity.pages()) {
             throw new InsufficientMemoryException("the model needs " + megabytes(weights) + " for weights, "
-                    + megabytes(rows) + " for rows and " + megabytes(capacity.pages() * pageBytes)
+                    + megabytes(rows) + " for rows and workspace, and " + megabytes(capacity.pages() * pageBytes)
                     + " for the KV cache of one sequence, together more than the "
                     + megabytes(limit) + " it may take; a smaller contextTokens or maxSequences needs less");
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.run;
 
+import dev.tributary.DeviceException;
 import dev.tributary.FinishReason;
 import dev.tributary.GenerationCancelledException;
 import dev.tributary.GenerationOptions;
@@ -247,7 +248,7 @@ public final class Request {
             throw new GenerationCancelledException(String.valueOf(failed.getMessage()), failed);
         }
         if (failed != null) {
-            throw failed;
+            throw new DeviceException(String.valueOf(failed.getMessage()), failed);
         }
     }
 

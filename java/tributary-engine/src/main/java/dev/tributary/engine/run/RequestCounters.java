@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.run;
 
-import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.device.Limits;
 
 /** Figures of one request as they are counted; guarded by the request. Times are nanoseconds. */
 public final class RequestCounters {

@@ -5,8 +5,8 @@ import dev.tributary.FinishReason;
 import dev.tributary.GenerationOptions;
 import dev.tributary.Speculation;
 import dev.tributary.engine.cache.SequenceCache;
+import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.policy.BudgetPolicy;
-import dev.tributary.engine.step.Limits;
 import dev.tributary.engine.step.Sampling;
 import dev.tributary.engine.text.Detokenizer;
 import dev.tributary.engine.text.StopStrings;
@@ -176,6 +176,9 @@ final class Sequence implements AutoCloseable {
         }
         if (ended != null && ended != FinishReason.STOP_STRING) {
             newText.append(stopStrings.append(detokenizer.flush()));
+            if (stopStrings.stopped()) {
+                ended = FinishReason.STOP_STRING;
+            }
             newText.append(stopStrings.flush());
         }
         boolean first = generated == emittedCount;

@@ -3,6 +3,8 @@ package dev.tributary.engine.step;
 
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
+import dev.tributary.engine.device.Limits;
+import dev.tributary.engine.device.MeasuringDevice;
 import dev.tributary.engine.device.TransferBlock;
 import dev.tributary.engine.model.ModelConfig;
 import dev.tributary.engine.model.RopeTable;
@@ -62,7 +64,6 @@ public final class Decoder {
     private final Tensor streamV;
     private final Tensor cosSin;
     private final DeviceMemory workspace;
-    private final long bytes;
 
     private final EmbedParams embed;
     private final List<LayerLaunches> mainLayers = new ArrayList<>();
@@ -186,7 +187,6 @@ public final class Decoder {
         for (WorkspaceParams user : workspaceUsers) {
             user.workspace(workspace.address(), workspace.bytes());
         }
-        bytes = allocation.bytes + workspace.bytes();
     }
 
     /** {@return the plan of the next verifying pass} */
@@ -209,9 +209,31 @@ public final class Decoder {
         return weights;
     }
 
-    /** {@return bytes of row buffers and workspace} */
-    public long bytes() {
-        return bytes;
+    /**
+     * Bytes that a decoder takes from its device: row buffers, workspace, plans, results, and the full logits that the
+     * first sampled request asks for.
+     *
+     * @param device the device; nothing is allocated on it
+     * @param config the architecture
+     * @param weights on the device
+     * @param capacity of a step
+     * @param cache the KV cache, of which the address does not matter
+     * @param contextTokens tokens that one sequence may hold
+     * @return bytes
+     */
+    public static long requiredBytes(
+            Device device,
+            ModelConfig config,
+            DecoderWeights weights,
+            StepCapacity capacity,
+            KvCache cache,
+            int contextTokens) {
+        try (MeasuringDevice measuring = new MeasuringDevice(device);
+                Arena scratch = Arena.ofConfined()) {
+            Decoder decoder = new Decoder(measuring, scratch, config, weights, capacity, cache, contextTokens);
+            decoder.logitLaunches();
+            return measuring.bytes();
+        }
     }
 
     /** {@return nanoseconds that the layers and the head of the last pass took} */
@@ -460,10 +482,8 @@ public final class Decoder {
         }
     }
 
-    /** Row buffers, counted. */
+    /** Row buffers. */
     private final class Allocation {
-        private long bytes;
-
         Tensor floats(long rows, long columns) {
             return Tensor.matrix(DType.F32, take(rows * columns * Float.BYTES), rows, columns);
         }
@@ -487,12 +507,10 @@ public final class Decoder {
                 rope.write(table);
                 memory.write(0, table);
             }
-            bytes += memory.bytes();
             return Tensor.matrix(DType.F32, memory.address(), positions, rope.rotaryDimension());
         }
 
         private long take(long size) {
-            bytes += size;
             return device.allocate(size).address();
         }
     }

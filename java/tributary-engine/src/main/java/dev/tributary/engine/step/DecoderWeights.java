@@ -144,6 +144,7 @@ public record DecoderWeights(
                     ? embedding
                     : loader.pack(Layout.PACKED, List.of(weights.languageModelHead()));
             Optional<Streams> streams = adapter.map(a -> new Streams(a.config(), loader.matrix(a.embeddings())));
+            loader.staging.close();
             return new DecoderWeights(
                     kernelType(weights.dtype()), embedding, layers, finalNorm, head, streams, loader.bytes);
         }
@@ -294,6 +295,7 @@ public record DecoderWeights(
             Tensor destination = Tensor.packed(type, layout, memory.address(), rows, columns);
             long rowBytes = columns * type.byteSize();
             if (rowBytes > staging.bytes()) {
+                staging.close();
                 staging = device.allocate(rowBytes);
             }
             long block = Math.min(staging.bytes(), STAGING_BYTES / 2) / rowBytes;

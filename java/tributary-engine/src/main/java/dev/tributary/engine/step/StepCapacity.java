@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.step;
 
+import dev.tributary.engine.device.Limits;
+
 /**
  * What one step can hold at most; fixed when a model is loaded.
  *

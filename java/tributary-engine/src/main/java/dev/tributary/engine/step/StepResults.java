@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
 import dev.tributary.engine.device.Device;
+import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.device.TransferBlock;
 import java.lang.foreign.MemorySegment;
 

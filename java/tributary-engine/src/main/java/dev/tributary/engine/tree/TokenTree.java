@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.tree;
 
-import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.device.Limits;
 
 /**
  * A token tree: node 0 is the pending token, parents precede children, siblings differ in token. Reused from pass to

@@ -2,7 +2,7 @@
 package dev.tributary.engine.tree;
 
 import dev.tributary.Speculation;
-import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.device.Limits;
 import java.util.function.IntPredicate;
 
 /**

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.device.Limits;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;

@@ -12,6 +12,7 @@ import dev.tributary.engine.cache.PagePool;
 import dev.tributary.engine.cache.SequenceCache;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.HostDevice;
+import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.device.TransferBlock;
 import dev.tributary.engine.model.StreamsConfig;
 import dev.tributary.engine.model.WeightFiles;

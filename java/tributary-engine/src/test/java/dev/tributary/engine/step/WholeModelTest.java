@@ -11,6 +11,7 @@ import dev.tributary.engine.cache.PagePool;
 import dev.tributary.engine.cache.SequenceCache;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.HostDevice;
+import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.model.DType;
 import dev.tributary.engine.model.LlamaWeights;
 import dev.tributary.engine.model.ModelConfig;

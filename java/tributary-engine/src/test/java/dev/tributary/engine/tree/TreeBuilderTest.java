@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.Speculation;
-import dev.tributary.engine.step.Limits;
+import dev.tributary.engine.device.Limits;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashSet;

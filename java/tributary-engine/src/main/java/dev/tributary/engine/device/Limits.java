@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package dev.tributary.engine.step;
+package dev.tributary.engine.device;
 
 import dev.tributary.kernels.KernelLimits;
 
