@@ -171,17 +171,18 @@ public final class BudgetPolicy {
         }
         Arrays.sort(worth);
         int sequences = parts.size();
+        int drafting = drafting(parts);
         double plain = costs.verify(fixedRows, 0, context);
         double threshold = Double.POSITIVE_INFINITY;
-        double expected = sequences;
-        double bestTokens = sequences;
-        double bestCost = cheapest(fixedRows, sequences, context);
+        double expected = sequences + expectedOfFixedTrees(parts);
+        double bestTokens = expected;
+        double bestCost = cheapest(fixedRows, drafting, context);
         for (int i = 1; i <= nodes; i++) {
             expected += worth[nodes - i];
             if (i < nodes && worth[nodes - i - 1] == worth[nodes - i]) {
                 continue;
             }
-            double cost = cheapest(fixedRows + i, sequences, context);
+            double cost = cheapest(fixedRows + i, drafting, context);
             if (expected / cost > bestTokens / bestCost) {
                 bestTokens = expected;
                 bestCost = cost;
@@ -213,6 +214,25 @@ public final class BudgetPolicy {
         usualCost += FORGETTING * (relativeCost - usualCost);
     }
 
+    /** Sequences that may draft after this pass. */
+    private static int drafting(List<Part> parts) {
+        int count = 0;
+        for (Part part : parts) {
+            count += part.speculation.budget() instanceof Speculation.Budget.None ? 0 : 1;
+        }
+        return count;
+    }
+
+    private double expectedOfFixedTrees(List<Part> parts) {
+        double expected = 0;
+        for (Part part : parts) {
+            for (int node = 1; !part.adapts() && node < part.tree.size(); node++) {
+                expected += calibration.probability(part.tree, node);
+            }
+        }
+        return expected;
+    }
+
     private double thresholdOfFreeNodes(double[] worth, int fixedRows, int sequences, double context) {
         double bestRate = sequences / costs.verify(fixedRows, 0, context);
         double threshold = Double.POSITIVE_INFINITY;
@@ -229,8 +249,8 @@ public final class BudgetPolicy {
     }
 
     /** Time of a pass and its draft, with streams where they are cheapest. */
-    private double cheapest(int rows, int sequences, double context) {
-        double deferred = costs.verify(rows, 0, context) + costs.draft(gamma * sequences, context);
+    private double cheapest(int rows, int drafting, double context) {
+        double deferred = costs.verify(rows, 0, context) + costs.draft(gamma * drafting, context);
         double everywhere = costs.verify(rows, gamma * rows, context);
         return Math.min(deferred, everywhere);
     }
@@ -245,7 +265,8 @@ public final class BudgetPolicy {
             uncovered += 1 - part.covered;
         }
         int sequences = parts.size();
-        double deferred = costs.verify(rows, 0, context) + costs.draft(gamma * sequences, context);
+        int drafting = drafting(parts);
+        double deferred = costs.verify(rows, 0, context) + costs.draft(gamma * drafting, context);
         double everywhere = costs.verify(rows, gamma * rows, context);
         // Where no streams were, a pass of one token has to follow: it costs a pass and yields what a plain one does.
         double again = costs.verify(sequences, gamma * sequences, context) - costs.verify(sequences, 0, context) / 2;

@@ -2,9 +2,9 @@
 package dev.tributary.engine.policy;
 
 /**
- * Whether a sequence should draft at all. While what its drafts promise does not repay what they cost, it pauses, for
- * longer and longer, and tries again. It begins with what recent drafts of all sequences promised; its own first draft
- * counts as much.
+ * Whether a sequence should draft at all. While what drafts promise does not repay what they cost, it pauses, for longer
+ * and longer, and tries again. It begins with what recent drafts of all sequences promised; the first pass of its own
+ * counts as much. What a pass of several sequences promises, it promises all of them alike.
  */
 final class DraftHabit {
     private static final int SHORT_PAUSE = 16;
