@@ -166,11 +166,6 @@ public final class WeightFiles implements AutoCloseable {
         return tensors.keySet();
     }
 
-    /** {@return bytes of all tensors} */
-    public long bytes() {
-        return tensors.values().stream().mapToLong(t -> t.data().byteSize()).sum();
-    }
-
     /**
      * {@return the tensor, of whatever shape}
      *

@@ -177,7 +177,7 @@ public final class Tokenizer implements AutoCloseable {
      *
      * @param token an id
      */
-    public boolean isSpecial(int token) {
+    boolean isSpecial(int token) {
         return file.special().get(token);
     }
 
@@ -186,7 +186,7 @@ public final class Tokenizer implements AutoCloseable {
      *
      * @param token an id
      */
-    public String piece(int token) {
+    String piece(int token) {
         return token < file.pieces().size() ? file.pieces().get(token) : "";
     }
 
