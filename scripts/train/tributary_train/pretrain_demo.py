@@ -22,7 +22,6 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import LlamaConfig
 
 from tributary_train.data import Batch, Document, encode_pairs, pack, read_jsonl, task_file, windows_of
@@ -31,7 +30,15 @@ from tributary_train.llama import Llama, load_llama, save_llama
 from tributary_train.sql import Augmenter, Example, normalise, parse
 from tributary_train.streams import StreamConfig, Streams, save_streams
 from tributary_train.tokenizer import END, save_tokenizer, train_tokenizer
-from tributary_train.training import Optimizer, cross_entropy, learning_rate, load_checkpoint, save_checkpoint
+from tributary_train.training import (
+    Optimizer,
+    cross_entropy,
+    learning_rate,
+    load_checkpoint,
+    save_checkpoint,
+    steps_bar,
+    stream_targets,
+)
 
 # The last examples of the SQL training file are kept apart to watch the training (tables follow each other there).
 HELD_OUT = 500
@@ -97,15 +104,6 @@ class Objective(nn.Module):
         ahead, weights = stream_targets(batch, anchors, used, self.streams.config.gamma)
         loss = cross_entropy(self.base.logits(states), ahead, weights)
         return main + self.stream_weight * loss, torch.stack((main, loss)).detach()
-
-
-def stream_targets(batch: Batch, anchors: Tensor, used: Tensor, gamma: int) -> tuple[Tensor, Tensor]:
-    """Token t + 1 + j for stream j of the anchor at t, and 1 where there is one; both [B, A, γ]."""
-    at = anchors[:, :, None] + 1 + torch.arange(1, gamma + 1, device=anchors.device)
-    last = batch.last.gather(1, anchors)[:, :, None]
-    weights = (used[:, :, None] & (at <= last)).float()
-    at = at.clamp_max(batch.tokens.shape[1] - 1).flatten(1)
-    return batch.tokens.gather(1, at).unflatten(1, (-1, gamma)), weights
 
 
 def shards(pool: Pool, seeds: Iterator[int], ahead: int) -> Iterator[np.ndarray]:
@@ -257,13 +255,7 @@ def train(
     generator = torch.Generator(device).manual_seed(args.seed + accelerator.process_index)
     examples = held_out(args.data)
     history: list[dict[str, float]] = []
-    bar = tqdm(
-        range(begin, args.steps),
-        initial=begin,
-        total=args.steps,
-        mininterval=5,
-        disable=not accelerator.is_main_process,
-    )
+    bar = steps_bar(begin, args.steps, accelerator.is_main_process)
     windows, at, started = torch.empty(0, 5, args.window), 0, time.time()
     for step in bar:
         if at + args.batch > len(windows):

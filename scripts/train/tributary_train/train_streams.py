@@ -17,15 +17,21 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from tributary_train.data import Batch, Document, pack, read_jsonl, windows_of
 from tributary_train.decoding import greedy
 from tributary_train.evaluate import end_token
 from tributary_train.llama import Llama, half_type, load_llama
-from tributary_train.pretrain_demo import stream_targets
 from tributary_train.streams import TARGETS, StreamConfig, Streams, describe, load_streams, save_streams
-from tributary_train.training import Optimizer, cross_entropy, learning_rate, load_checkpoint, save_checkpoint
+from tributary_train.training import (
+    Optimizer,
+    cross_entropy,
+    learning_rate,
+    load_checkpoint,
+    save_checkpoint,
+    steps_bar,
+    stream_targets,
+)
 
 
 def read_prompts(files: list[Path], tokenizer: Tokenizer, longest: int, pieces: int, seed: int) -> list[list[int]]:
@@ -162,13 +168,7 @@ def main() -> None:
     generator = torch.Generator(device).manual_seed(args.seed * 1000 + rank + begin)
     order, at = torch.empty(0, dtype=torch.long, device=device), 0
     history: list[dict[str, object]] = []
-    bar = tqdm(
-        range(begin, args.steps),
-        initial=begin,
-        total=args.steps,
-        mininterval=5,
-        disable=not accelerator.is_main_process,
-    )
+    bar = steps_bar(begin, args.steps, accelerator.is_main_process)
     for step in bar:
         if at + args.batch > len(order):
             order, at = torch.randperm(len(windows), device=device, generator=generator), 0

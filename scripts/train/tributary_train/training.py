@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both trainings share: the schedule, steps that skip what is not finite, checkpoints."""
+"""What both trainings share: targets, the schedule, steps that skip what is not finite, checkpoints, progress."""
 
 import math
 from pathlib import Path
@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
+
+from tributary_train.data import Batch
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:
@@ -69,3 +72,17 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean over the rows whose weight is not zero."""
     losses = nn.functional.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), reduction="none")
     return (losses * weights.flatten()).sum() / weights.sum().clamp_min(1)
+
+
+def stream_targets(batch: Batch, anchors: Tensor, used: Tensor, gamma: int) -> tuple[Tensor, Tensor]:
+    """Token t + 1 + j for stream j of the anchor at t, and 1 where there is one; both [B, A, γ]."""
+    at = anchors[:, :, None] + 1 + torch.arange(1, gamma + 1, device=anchors.device)
+    last = batch.last.gather(1, anchors)[:, :, None]
+    weights = (used[:, :, None] & (at <= last)).float()
+    at = at.clamp_max(batch.tokens.shape[1] - 1).flatten(1)
+    return batch.tokens.gather(1, at).unflatten(1, (-1, gamma)), weights
+
+
+def steps_bar(begin: int, steps: int, shown: bool) -> tqdm:
+    """Counts the steps from `begin` on, with a progress bar if shown."""
+    return tqdm(range(begin, steps), initial=begin, total=steps, mininterval=5, disable=not shown)

@@ -7,7 +7,7 @@ package dev.tributary.engine.policy;
  * counts as much. What a pass of several sequences promises, it promises all of them alike.
  */
 final class DraftHabit {
-    private static final int SHORT_PAUSE = 16;
+    private static final int SHORT_PAUSE = 32;
     private static final int LONG_PAUSE = 128;
     /** A gain so far below 1 will not soon be above it. */
     private static final double HOPELESS = 0.85;
