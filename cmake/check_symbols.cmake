@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# Fails when the library needs a glibc above 2.34, needs the C++ runtime of the machine, exports anything but trib_*, or
-# lets the linker merge inline code between instruction sets.
-#   cmake -DLIBRARY=libtributary.so -DOBJDUMP=objdump -DNM=nm -P check_symbols.cmake
+# Fails when the library needs a glibc above 2.34, needs another library than glibc's (the C++ runtime of the machine, the
+# CUDA runtime), exports anything but EXPORTS, or lets the linker merge inline code between instruction sets.
+#   cmake -DLIBRARY=libtributary.so -DEXPORTS=trib_[a-z_0-9]+ -DOBJDUMP=objdump -DNM=nm -P check_symbols.cmake
 set(NEWEST_GLIBC 2.34)
 
 execute_process(COMMAND ${OBJDUMP} -T ${LIBRARY} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
@@ -24,8 +24,16 @@ endif()
 execute_process(COMMAND ${NM} -D --defined-only ${LIBRARY} OUTPUT_VARIABLE exported COMMAND_ERROR_IS_FATAL ANY)
 string(REPLACE "\n" ";" exported "${exported}")
 foreach(line IN LISTS exported)
-    if(NOT line STREQUAL "" AND NOT line MATCHES " T trib_[a-z_0-9]+$")
-        message(FATAL_ERROR "${LIBRARY} exports \"${line}\", expected only functions trib_*")
+    if(NOT line STREQUAL "" AND NOT line MATCHES " T ${EXPORTS}$")
+        message(FATAL_ERROR "${LIBRARY} exports \"${line}\", expected only functions ${EXPORTS}")
+    endif()
+endforeach()
+
+execute_process(COMMAND ${OBJDUMP} -p ${LIBRARY} OUTPUT_VARIABLE headers COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "NEEDED +[^\n]+" needed "${headers}")
+foreach(line IN LISTS needed)
+    if(NOT line MATCHES "NEEDED +(libc|libm|libdl|librt|libpthread|ld-linux-x86-64|ld-linux-aarch64)\\.so\\.[0-9]+$")
+        message(FATAL_ERROR "${LIBRARY}: ${line}, expected only what glibc brings")
     endif()
 endforeach()
 message(STATUS "glibc versions: ${versions}")

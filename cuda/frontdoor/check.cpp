@@ -29,6 +29,8 @@ const char* types_name(uint32_t types) {
     switch (types) {
         case only_f32: return "F32";
         case half_types: return "BF16 or F16";
+        case only_f32 | 1U << TRIB_DTYPE_BF16: return "F32 or BF16";
+        case only_f32 | 1U << TRIB_DTYPE_F16: return "F32 or F16";
         case float_types: return "BF16, F16 or F32";
         default: return "another";
     }
@@ -164,6 +166,10 @@ void check::step(const trib_step& step) {
         refuse(TRIB_INVALID_ARGUMENT, "step.page_table has %u x %u entries, expected at most %" PRId64,
                step.max_sequences, step.max_pages, most * 16);
     }
+    range("step.bound_main_rows", step.bound_main_rows, 0, step.max_main_rows);
+    range("step.bound_stream_rows", step.bound_stream_rows, 0, step.max_stream_rows);
+    range("step.bound_context", step.bound_context, 0, int64_t{step.max_pages} * TRIB_PAGE_TOKENS);
+    zero("step.reserved", step.reserved);
     array("step.counts", step.counts, 4);
     array("step.row_sequence", step.row_sequence, 4);
     array("step.row_node", step.row_node, 4);

@@ -22,6 +22,12 @@ inline constexpr uint32_t only_f32 = 1U << TRIB_DTYPE_F32;
 inline constexpr uint32_t half_types = 1U << TRIB_DTYPE_BF16 | 1U << TRIB_DTYPE_F16;
 inline constexpr uint32_t float_types = only_f32 | half_types;
 
+// What feeds a product with `weight`, or is written for one: F32 or the weight's type. A weight of another type is
+// refused by its own check.
+inline uint32_t operand_types(const trib_tensor& weight) {
+    return only_f32 | (weight.dtype < 32 ? 1U << weight.dtype & half_types : 0);
+}
+
 enum class presence { required, optional };
 
 class check {

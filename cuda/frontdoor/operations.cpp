@@ -65,7 +65,10 @@ void check_rms_norm(check& c, const trib_rms_norm_params& p) {
     c.rows(p.rows);
     c.tensor("x", p.x, only_f32, {row_capacity(*p.step), any_size, any_size}, "rows of the step, groups, width");
     c.tensor("weight", p.weight, float_types, {p.x.shape[2]}, "x's last dimension");
-    c.tensor("y", p.y, only_f32, {p.x.shape[0], p.x.shape[1], p.x.shape[2]}, "as x");
+    c.tensor("y", p.y, float_types, {p.x.shape[0], p.x.shape[1], p.x.shape[2]}, "as x");
+    if (p.y.dtype != TRIB_DTYPE_F32) {
+        c.no_overlap("x", p.x, "y", p.y);
+    }
     c.real_range("epsilon", p.epsilon, 0, 1, false);
 }
 
@@ -87,12 +90,12 @@ void check_linear(check& c, const trib_linear_params& p) {
     c.rows(p.rows);
     c.range("epilogue", p.epilogue, TRIB_EPILOGUE_NONE, TRIB_EPILOGUE_SILU_GATE);
     const bool gate = p.epilogue == TRIB_EPILOGUE_SILU_GATE;
-    c.tensor("x", p.x, only_f32, {row_capacity(*p.step), any_size}, "rows of the step, columns");
+    c.tensor("x", p.x, operand_types(p.weight), {row_capacity(*p.step), any_size}, "rows of the step, columns");
     c.packed("weight", p.weight, any_size, p.x.shape[2], "columns = x's last dimension",
              gate ? TRIB_LAYOUT_PACKED_GATE : TRIB_LAYOUT_PACKED);
     const int64_t columns = p.weight.shape[1];
     c.tensor("bias", p.bias, float_types, {columns}, "weight's rows", presence::optional);
-    c.tensor("y", p.y, only_f32, {row_capacity(*p.step), gate ? columns / 2 : columns},
+    c.tensor("y", p.y, gate ? operand_types(p.weight) : only_f32, {row_capacity(*p.step), gate ? columns / 2 : columns},
              gate ? "rows of the step, half of weight's rows" : "rows of the step, weight's rows");
     c.no_overlap("x", p.x, "y", p.y);
     if (gate) {
@@ -170,7 +173,7 @@ void check_multi_stream_attention(check& c, const trib_multi_stream_attention_pa
     c.range("layer", p.layer, 0, int64_t{p.cache.layers} - 1);
     c.tensor("q", p.q, only_f32, {rows, any_size, p.cache.head_dim}, "rows of the step, heads, cache's head_dim");
     check_query_heads(c, p.q, p.cache);
-    c.tensor("y", p.y, only_f32, {rows, p.q.shape[1], p.cache.head_dim}, "as q");
+    c.tensor("y", p.y, float_types, {rows, p.q.shape[1], p.cache.head_dim}, "as q");
     c.real_range("scale", p.scale, 0, 1e6, true);
     check_stream_scratch(c, *p.step, p.cache, p.stream_k, p.stream_v);
 }
@@ -203,7 +206,7 @@ void check_edge_confidence(check& c, const trib_edge_confidence_params& p) {
 
 void check_lm_head(check& c, const trib_lm_head_params& p) {
     c.zero("reserved", p.reserved);
-    c.tensor("x", p.x, only_f32, {row_capacity(*p.step), any_size}, "rows of the step, hidden");
+    c.tensor("x", p.x, operand_types(p.weight), {row_capacity(*p.step), any_size}, "rows of the step, hidden");
     c.packed("weight", p.weight, any_size, p.x.shape[2], "vocabulary, x's last dimension");
     c.array("row_index", p.row_index, 4, presence::optional);
     c.array("row_count", p.row_count, 4, presence::optional);

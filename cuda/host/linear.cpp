@@ -266,10 +266,10 @@ void write_outputs(const linear_call& call, int64_t first, int count, int64_t pa
     const trib_linear_params& params = call.params;
     const bool gate = params.epilogue == TRIB_EPILOGUE_SILU_GATE;
     const int64_t columns = params.y.shape[2];
-    auto* y = pointer<float>(params.y.address);
+    auto* y = pointer<void>(params.y.address);
     for (int r = 0; r < count; ++r) {
         const int64_t row = first + r;
-        float* to = y + call.rows[static_cast<int>(row)] * params.y.stride[1];
+        const int64_t to = call.rows[static_cast<int>(row)] * params.y.stride[1];
         const float* updates = params.adapters != 0 && call.row_adapter()[row] >= 0 ? call.updates(row) : nullptr;
         const float* from = out + r * panels * panel_rows;
         for (int p = 0; p < panels; p += gate ? 2 : 1) {
@@ -279,13 +279,9 @@ void write_outputs(const linear_call& call, int64_t first, int count, int64_t pa
             if (gate) {
                 value = silu(value) * finished(call, from + (p + 1) * panel_rows, updates, columns + column, lanes);
             } else if (params.epilogue == TRIB_EPILOGUE_RESIDUAL) {
-                value = (lanes == panel_rows ? load(to + column) : load_first(to + column, lanes)) + value;
+                value = load_values(y, TRIB_DTYPE_F32, to + column, lanes) + value;
             }
-            if (lanes == panel_rows) {
-                store(to + column, value);
-            } else {
-                store_first(to + column, value, lanes);
-            }
+            store_values(y, params.y.dtype, to + column, value, lanes);
         }
     }
 }
@@ -370,14 +366,12 @@ trib_status linear(context& context, const trib_linear_params& params) {
         }
     }
 
-    const auto* x = pointer<const float>(params.x.address);
     constexpr int64_t elements_per_task = 16384;
     const int64_t rows_per_task = call.weight.columns < elements_per_task ? elements_per_task / call.weight.columns : 1;
     const even_cut row_tasks = even_cut::by(call.rows.count, rows_per_task);
     context.pool.run(static_cast<int>(row_tasks.count), [&](int task) {
         for (int64_t row = row_tasks.begin(task); row < row_tasks.begin(task + 1); ++row) {
-            write_operand_row(x + call.rows[static_cast<int>(row)] * params.x.stride[1], call.weight.columns,
-                              call.weight.dtype, call.operands(row));
+            write_operand_row(params.x, call.rows[static_cast<int>(row)], call.weight.dtype, call.operands(row));
         }
     });
     if (params.adapters != 0) {

@@ -54,7 +54,6 @@ trib_status lm_head(context& context, const trib_lm_head_params& params) {
 
     const workspace_plan plan(params);
     auto* workspace = pointer<char>(params.workspace);
-    const auto* x = pointer<const float>(params.x.address);
     // Without row_index the outputs stand where the rows do.
     const row_selection places = index == nullptr ? rows : row_selection{count, 0, count};
     const vocabulary_reduction v = {
@@ -72,8 +71,7 @@ trib_status lm_head(context& context, const trib_lm_head_params& params) {
     };
     for (int i = 0; i < count; ++i) {
         const int row = index == nullptr ? rows[i] : index[i];
-        write_operand_row(x + row * params.x.stride[1], v.weight.columns, v.weight.dtype,
-                          workspace + i * plan.operand_stride);
+        write_operand_row(params.x, row, v.weight.dtype, workspace + i * plan.operand_stride);
     }
     reduce_vocabulary(context, v);
 

@@ -330,7 +330,8 @@ TRIBUTARY_INLINE float enter_weights(softmax_state& state, float* scores, int n,
 struct attention_view {
     step_view step;
     const float* q;  // [R + Q, q_heads, d]
-    float* y;        // [R + Q, q_heads, d]
+    void* y;         // [R + Q, q_heads, d] of y_type
+    uint32_t y_type;
     int64_t q_row, q_head, y_row, y_head;
     const uint16_t* pages;     // of the layer: [page][K | V][kv_head][64][d]
     const uint16_t* stream_k;  // [Q, kv_heads, d]
@@ -565,9 +566,9 @@ void attend(const attention_view& a, int first_row, int rows, int kv_head, int f
             }
             // A row that sees no key at all has no weights: its output is 0.
             const f32x16 divisor = splat(state.sum_of_weights > 0.0F ? state.sum_of_weights : 1.0F);
-            float* y = a.y + row * a.y_row + (first_head + head) * a.y_head;
+            const int64_t y = row * a.y_row + (first_head + head) * a.y_head;
             for (int c = 0; c < d; c += 16) {
-                store_first(y + c, load(out + c) / divisor, c + 16 <= d ? 16 : 8);
+                store_values(a.y, a.y_type, y + c, load(out + c) / divisor, c + 16 <= d ? 16 : 8);
             }
         }
     }
@@ -606,7 +607,8 @@ trib_status multi_stream_attention(context& context, const trib_multi_stream_att
     a.q = pointer<const float>(params.q.address);
     a.q_row = params.q.stride[0];
     a.q_head = params.q.stride[1];
-    a.y = pointer<float>(params.y.address);
+    a.y = pointer<void>(params.y.address);
+    a.y_type = params.y.dtype;
     a.y_row = params.y.stride[0];
     a.y_head = params.y.stride[1];
     a.pages = pointer<const uint16_t>(cache.address) +

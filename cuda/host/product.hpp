@@ -2,7 +2,7 @@
 //
 // x Wᵀ for a few rows of x and a few panels of a packed weight: the arithmetic of linear, lm_head and edge_confidence.
 //
-// Numbers: x is rounded to the weight's type once ("operand rows"); every output is one fp32 accumulator that takes the
+// Numbers: x is rounded to the weight's type once ("operand rows"), unless it has that type already; every output is one fp32 accumulator that takes the
 // pairs of columns in ascending order, within a pair the odd column first. With BF16 on avx512_bf16 that is vdpbf16ps,
 // elsewhere two fused multiply-adds. Tiles only choose which outputs share a loop, so neither the number of rows nor
 // the cut into panels can reach a bit.
@@ -81,6 +81,37 @@ TRIBUTARY_INLINE float round_to_half(float x, uint32_t dtype) { return half_to_f
 #endif
     for (; i < padded; ++i) {
         to[i] = i < columns ? round_to_half(x[i], dtype) : 0.0F;
+    }
+}
+
+// Writes x [columns], which has the type `dtype` already, as an operand row.
+[[maybe_unused]] inline void write_operand_row(const uint16_t* x, int64_t columns, uint32_t dtype, char* row) {
+    const int64_t padded = ceil_div(columns, 2) * 2;
+    if (narrow_operands(dtype)) {
+        memcpy(row, x, sizeof(uint16_t) * static_cast<size_t>(columns));
+        if (padded != columns) {
+            const uint16_t none = 0;
+            memcpy(row + sizeof(uint16_t) * static_cast<size_t>(columns), &none, sizeof none);
+        }
+        return;
+    }
+    auto* to = reinterpret_cast<float*>(row);
+    int64_t i = 0;
+    for (; i + panel_rows <= columns; i += panel_rows) {
+        store(to + i, load_half(x + i, dtype));
+    }
+    for (; i < padded; ++i) {
+        to[i] = i < columns ? half_to_f32(x[i], dtype) : 0.0F;
+    }
+}
+
+// Writes row `index` of x [rows, columns], F32 or of the type `dtype`, as an operand row.
+[[maybe_unused]] inline void write_operand_row(const trib_tensor& x, int64_t index, uint32_t dtype, char* row) {
+    const int64_t first = index * x.stride[1];
+    if (x.dtype == TRIB_DTYPE_F32) {
+        write_operand_row(pointer<const float>(x.address) + first, x.shape[2], dtype, row);
+    } else {
+        write_operand_row(pointer<const uint16_t>(x.address) + first, x.shape[2], dtype, row);
     }
 }
 

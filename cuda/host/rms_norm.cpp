@@ -31,6 +31,35 @@ float sum_of_squares(const float* x, int64_t width) {
     return sum((total[0] + total[1]) + (total[2] + total[3]));
 }
 
+// One group of one row, to element `at` of y. The type of y is known at compile time: the loop is too short to ask.
+template <uint32_t type>
+void normalise(const float* x, int64_t width, const trib_tensor& weight, float epsilon, void* y, int64_t at) {
+    const auto* weights = pointer<const void>(weight.address);
+    const uint32_t weight_type = weight.dtype;
+    const float mean = sum_of_squares(x, width) / static_cast<float>(width);
+    const f32x16 factor = splat(1.0F / __builtin_sqrtf(mean + epsilon));
+    int64_t i = 0;
+    for (; i + lanes <= width; i += lanes) {
+        store_values(y, type, at + i, load(x + i) * factor * load_values(weights, weight_type, i, lanes), lanes);
+    }
+    if (i < width) {
+        const int left = static_cast<int>(width - i);
+        store_values(y, type, at + i, load_first(x + i, left) * factor * load_values(weights, weight_type, i, left),
+                     left);
+    }
+}
+
+using normalise_function = void (*)(const float* x, int64_t width, const trib_tensor& weight, float epsilon, void* y,
+                                    int64_t at);
+
+normalise_function normalise_to(uint32_t type) {
+    switch (type) {
+        case TRIB_DTYPE_F32: return normalise<TRIB_DTYPE_F32>;
+        case TRIB_DTYPE_BF16: return normalise<TRIB_DTYPE_BF16>;
+        default: return normalise<TRIB_DTYPE_F16>;
+    }
+}
+
 }  // namespace
 
 trib_status rms_norm(context& context, const trib_rms_norm_params& params) {
@@ -42,9 +71,8 @@ trib_status rms_norm(context& context, const trib_rms_norm_params& params) {
     const int64_t groups = params.x.shape[1];
     const int64_t width = params.x.shape[2];
     const auto* x = pointer<const float>(params.x.address);
-    auto* y = pointer<float>(params.y.address);
-    const auto* weight = pointer<const void>(params.weight.address);
-    const uint32_t weight_type = params.weight.dtype;
+    auto* y = pointer<void>(params.y.address);
+    const normalise_function normalise_group = normalise_to(params.y.dtype);
     // Enough work to pay for waking a thread.
     constexpr int64_t elements_per_task = 8192;
     const int64_t row_elements = groups * width;
@@ -54,18 +82,8 @@ trib_status rms_norm(context& context, const trib_rms_norm_params& params) {
         for (int row = task * rows_per_task; row < end; ++row) {
             for (int64_t group = 0; group < groups; ++group) {
                 const float* from = x + rows[row] * params.x.stride[0] + group * params.x.stride[1];
-                float* to = y + rows[row] * params.y.stride[0] + group * params.y.stride[1];
-                const float mean = sum_of_squares(from, width) / static_cast<float>(width);
-                const f32x16 factor = splat(1.0F / __builtin_sqrtf(mean + params.epsilon));
-                int64_t i = 0;
-                for (; i + lanes <= width; i += lanes) {
-                    store(to + i, load(from + i) * factor * load_values(weight, weight_type, i, lanes));
-                }
-                if (i < width) {
-                    const int left = static_cast<int>(width - i);
-                    store_first(to + i, load_first(from + i, left) * factor * load_values(weight, weight_type, i, left),
-                                left);
-                }
+                const int64_t to = rows[row] * params.y.stride[0] + group * params.y.stride[1];
+                normalise_group(from, width, params.weight, params.epsilon, y, to);
             }
         }
     });

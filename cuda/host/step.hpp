@@ -57,19 +57,21 @@ struct row_selection {
 }
 
 // Reads the step of `operation`. Counts beyond the capacities would make us write outside the caller's buffers, so they
-// are refused though the rest of the step's device data is trusted.
+// are refused though the rest of the step's device data is trusted. Counts beyond the bounds are refused with them:
+// nothing here depends on the bounds, but a GPU would leave those rows out.
 [[maybe_unused, nodiscard]] inline trib_status read_step(const char* operation, const trib_step& step,
                                                          step_view& view) {
     int32_t* counts = pointer<int32_t>(step.counts);
-    const auto beyond = [](int32_t count, uint32_t capacity) {
-        return count < 0 || static_cast<uint32_t>(count) > capacity;
+    const auto beyond = [](int32_t count, uint32_t capacity, uint32_t bound = 0) {
+        return count < 0 || static_cast<uint32_t>(count) > (bound != 0 ? bound : capacity);
     };
-    if (beyond(counts[0], step.max_sequences) || beyond(counts[1], step.max_main_rows) ||
-        beyond(counts[2], step.max_stream_rows)) {
+    if (beyond(counts[0], step.max_sequences) || beyond(counts[1], step.max_main_rows, step.bound_main_rows) ||
+        beyond(counts[2], step.max_stream_rows, step.bound_stream_rows)) {
         return fail(TRIB_INVALID_ARGUMENT,
-                    "%s: step.counts is {%d sequences, %d main rows, %d stream rows}, capacities are {%u, %u, %u}",
+                    "%s: step.counts is {%d sequences, %d main rows, %d stream rows}, capacities are {%u, %u, %u}, "
+                    "bounds {%u, %u} rows",
                     operation, counts[0], counts[1], counts[2], step.max_sequences, step.max_main_rows,
-                    step.max_stream_rows);
+                    step.max_stream_rows, step.bound_main_rows, step.bound_stream_rows);
     }
     view = {
         .sequences = counts[0],

@@ -167,12 +167,44 @@ TRIBUTARY_INLINE f32x16 load_half(const uint16_t* x, uint32_t dtype) { return dt
 TRIBUTARY_INLINE float half_to_f32(uint16_t x, uint32_t dtype) { return dtype == 2 ? bf16_to_f32(x) : f16_to_f32(x); }
 TRIBUTARY_INLINE uint16_t f32_to_half(float x, uint32_t dtype) { return dtype == 2 ? f32_to_bf16(x) : f32_to_f16(x); }
 
-// Stores 16 values rounded to `dtype`.
-TRIBUTARY_INLINE void store_half(uint16_t* y, f32x16 x, uint32_t dtype) {
+// Stores 16 values as bf16, lane by lane what f32_to_bf16() makes of them. (vcvtneps2bf16 would flush subnormals.)
+TRIBUTARY_INLINE void store_bf16(uint16_t* y, f32x16 x) {
+    for (int i = 0; i < vector_parts; ++i) {
+        u32_part bits;
+        memcpy(&bits, &x.part[i], sizeof bits);
+        const u32_part rounded = bits + 0x7fffU + (bits >> 16 & 1U);
+        const u32_part quiet = bits | 0x400000U;
+        const u32_part narrow = (x.part[i] == x.part[i] ? rounded : quiet) >> 16;
+        const u16_part half = __builtin_convertvector(narrow, u16_part);
+        memcpy(y + i * part_lanes, &half, sizeof half);
+    }
+}
+
+// Stores 16 values as fp16, lane by lane what f32_to_f16() makes of them.
+TRIBUTARY_INLINE void store_f16(uint16_t* y, f32x16 x) {
+#if defined(__AVX512F__)
+    const __m256i half = _mm512_cvtps_ph(x.part[0], _MM_FROUND_TO_NEAREST_INT);
+    memcpy(y, &half, sizeof half);
+#elif defined(__AVX2__)
+    for (int i = 0; i < vector_parts; ++i) {
+        const __m128i half = _mm256_cvtps_ph(x.part[i], _MM_FROUND_TO_NEAREST_INT);
+        memcpy(y + i * part_lanes, &half, sizeof half);
+    }
+#else
     float lanes[16];
     store(lanes, x);
     for (int i = 0; i < 16; ++i) {
-        y[i] = f32_to_half(lanes[i], dtype);
+        y[i] = f32_to_f16(lanes[i]);
+    }
+#endif
+}
+
+// Stores 16 values rounded to `dtype`.
+TRIBUTARY_INLINE void store_half(uint16_t* y, f32x16 x, uint32_t dtype) {
+    if (dtype == 2) {
+        store_bf16(y, x);
+    } else {
+        store_f16(y, x);
     }
 }
 
@@ -190,6 +222,27 @@ TRIBUTARY_INLINE f32x16 load_values(const void* array, uint32_t dtype, int64_t i
     uint16_t padded[16] = {};
     memcpy(padded, from, sizeof(uint16_t) * static_cast<size_t>(count));
     return load_half(padded, dtype);
+}
+
+// Stores the first `count` ≤ 16 lanes as values i … i + count − 1 of an array of `dtype`, likewise.
+TRIBUTARY_INLINE void store_values(void* array, uint32_t dtype, int64_t i, f32x16 x, int count) {
+    if (dtype == 1) {
+        auto* to = static_cast<float*>(array) + i;
+        if (count == 16) {
+            store(to, x);
+        } else {
+            store_first(to, x, count);
+        }
+        return;
+    }
+    auto* to = static_cast<uint16_t*>(array) + i;
+    if (count == 16) {
+        store_half(to, x, dtype);
+        return;
+    }
+    uint16_t padded[16];
+    store_half(padded, x, dtype);
+    memcpy(to, padded, sizeof(uint16_t) * static_cast<size_t>(count));
 }
 
 // ---------------------------------------------------------------- arithmetic

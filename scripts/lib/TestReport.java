@@ -5,6 +5,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.PathMatcher;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -13,10 +14,10 @@ import javax.xml.parsers.DocumentBuilderFactory;
 import org.w3c.dom.Element;
 
 /**
- * Counts the tests of the reports that ctest and Surefire wrote, and says what was skipped and why. The last line is
+ * Counts the tests of the reports that ctest, GoogleTest and Surefire wrote, and says what was skipped and why. The last line is
  * {@code N passed, N failed, N skipped}; the exit status is 0 only when nothing failed and both sides passed a test.
  *
- * <p>Arguments: {@code [--failed WHAT | --skipped WHAT]… ROOT}, for steps that write no report of their own.
+ * <p>Arguments: {@code [--failed WHAT | --skipped WHAT | --skipped-times N=WHAT]… ROOT}, for steps that write no report of their own.
  */
 final class TestReport {
     private enum Outcome {
@@ -34,17 +35,27 @@ final class TestReport {
         List<Test> outside = new ArrayList<>();
         int i = 0;
         for (; i + 1 < args.length; i += 2) {
-            Outcome outcome = switch (args[i]) {
-                case "--failed" -> Outcome.FAILED;
-                case "--skipped" -> Outcome.SKIPPED;
+            String what = args[i + 1];
+            switch (args[i]) {
+                case "--failed" -> outside.add(new Test(what, Outcome.FAILED, what));
+                case "--skipped" -> outside.add(new Test(what, Outcome.SKIPPED, what));
+                case "--skipped-times" -> {
+                    String reason = what.substring(what.indexOf('=') + 1);
+                    int times = Integer.parseInt(what.substring(0, what.indexOf('=')));
+                    outside.addAll(Collections.nCopies(times, new Test(reason, Outcome.SKIPPED, reason)));
+                }
                 default -> throw new IllegalArgumentException("unknown option " + args[i]);
-            };
-            outside.add(new Test(args[i + 1], outcome, args[i + 1]));
+            }
         }
         Path root = Path.of(args[i]);
 
-        Path ctest = root.resolve("build/host/ctest.xml");
-        List<Test> nativeTests = Files.exists(ctest) ? read(ctest) : List.of();
+        List<Test> nativeTests = new ArrayList<>();
+        for (String report : List.of(
+                "build/host/ctest.xml", "build/cuda/ctest.xml", "build/cuda/gpu-sm_80.xml", "build/cuda/gpu-sm_90a.xml")) {
+            if (Files.exists(root.resolve(report))) {
+                nativeTests.addAll(read(root.resolve(report)));
+            }
+        }
         List<Test> javaTests = new ArrayList<>();
         for (Path room : List.of(root.resolve("java"), root.resolve("tests"))) {
             for (Path report : surefireReports(room)) {
@@ -116,7 +127,7 @@ final class TestReport {
         }
         return message.lines()
                 .map(line -> line.replaceFirst("^(\\S+Exception: )?(Assumption failed: )?", ""))
-                .filter(line -> !line.isBlank())
+                .filter(line -> !line.isBlank() && !line.matches("\\S+\\.cpp:\\d+")) // GoogleTest begins with the place
                 .findFirst()
                 .orElse("no reason given");
     }

@@ -41,16 +41,22 @@ hash_of() {
 
 native_hash() { (cd "$root" && hash_of CMakeLists.txt CMakePresets.json cmake cuda tests/native); }
 
-# The native library travels inside a jar, so the Java build is stale whenever the native one is.
-java_hash() { (cd "$root" && hash_of pom.xml .mvn java/*/pom.xml java/*/src/main build/stamps/native); }
+# The native libraries travel inside jars, so the Java build is stale whenever one of them is.
+java_hash() { (cd "$root" && hash_of pom.xml .mvn java/*/pom.xml java/*/src/main build/stamps/native build/stamps/cuda); }
+
+# Is there a GPU, and the compiler that its library takes?
+find_nvcc() { type -P nvcc || ls "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" 2>/dev/null; }
+wants_cuda() { [[ -e /dev/nvidiactl ]] && find_nvcc >/dev/null; }
 
 native_library=$root/build/host/libtributary.so
+cuda_library=$root/build/cuda/libtributary_cuda.so
 command_jar=$root/java/tributary-cli/target/tributary-cli.jar
 
-# is_fresh native|java HASH: does the last successful build stand for these sources?
+# is_fresh native|cuda|java HASH: does the last successful build stand for these sources?
 is_fresh() {
     local artifact=$native_library
     [[ $1 == java ]] && artifact=$command_jar
+    [[ $1 == cuda ]] && artifact=$cuda_library
     [[ -f $artifact && -f $root/build/stamps/$1 && $(<"$root/build/stamps/$1") == "$2" ]]
 }
 

@@ -215,6 +215,11 @@ private:
             {"masks", [](trib_step& s) { s.masks += 4; }},
             {"page_table", [](trib_step& s) { s.page_table = 0; }},
             {"page_table", [](trib_step& s) { s.page_table += 3; }},
+            {"bound_main_rows", [](trib_step& s) { s.bound_main_rows = s.max_main_rows + 1; }},
+            {"bound_main_rows", [](trib_step& s) { s.bound_main_rows = 0xffffffff; }},
+            {"bound_stream_rows", [](trib_step& s) { s.bound_stream_rows = s.max_stream_rows + 1; }},
+            {"bound_context", [](trib_step& s) { s.bound_context = s.max_pages * TRIB_PAGE_TOKENS + 1; }},
+            {"reserved", [](trib_step& s) { s.reserved = 1; }},
         };
         for (const mutation<trib_step>& one : wrong) {
             trib_step header = *valid.step;
@@ -299,6 +304,17 @@ TEST_F(frontdoor, refuses_a_wrong_rms_norm) {
     stride_mutations(wrong, "x", &params_t::x);
     stride_mutations(wrong, "y", &params_t::y);
     wrong.push_back({"x", [](params_t& p) { p.x.dtype = TRIB_DTYPE_F16; }});
+    // In place only in F32.
+    for (const uint32_t dtype : {TRIB_DTYPE_BF16, TRIB_DTYPE_F16}) {
+        wrong.push_back({"y", [dtype](params_t& p) {
+                             p.y.dtype = dtype;
+                             p.y.address = p.x.address;
+                         }});
+        wrong.push_back({"y", [dtype, this](params_t& p) {
+                             p.y.dtype = dtype;
+                             p.y.address = p.x.address + static_cast<uint64_t>(rows) * hidden * sizeof(float);
+                         }});
+    }
     wrong.push_back({"epsilon", [](params_t& p) { p.epsilon = -1e-6f; }});
     wrong.push_back({"epsilon", [](params_t& p) { p.epsilon = NAN; }});
     wrong.push_back({"epsilon", [](params_t& p) { p.epsilon = INFINITY; }});
@@ -360,8 +376,13 @@ TEST_F(frontdoor, refuses_a_wrong_linear) {
     array_mutations(wrong, "segments", &params_t::segments);
     array_mutations(wrong, "segment_count", &params_t::segment_count);
     workspace_mutations(wrong, valid);
-    wrong.push_back({"x", [](params_t& p) { p.x.dtype = TRIB_DTYPE_BF16; }});
+    wrong.push_back({"x", [](params_t& p) { p.x.dtype = TRIB_DTYPE_F16; }});
     wrong.push_back({"y", [](params_t& p) { p.y.address = p.x.address; }});
+    wrong.push_back({"y", [](params_t& p) { p.y.dtype = TRIB_DTYPE_BF16; }});
+    wrong.push_back({"y", [](params_t& p) {
+                         p.y.dtype = TRIB_DTYPE_BF16;
+                         p.epilogue = TRIB_EPILOGUE_RESIDUAL;
+                     }});
     wrong.push_back({"weight", [](params_t& p) { p.weight.dtype = TRIB_DTYPE_F32; }});
     wrong.push_back({"weight", [](params_t& p) { p.weight.layout = TRIB_LAYOUT_PACKED_GATE; }});
     wrong.push_back({"weight", [](params_t& p) { p.weight.layout = TRIB_LAYOUT_ROW_MAJOR; }});
@@ -379,6 +400,47 @@ TEST_F(frontdoor, refuses_a_wrong_linear) {
     wrong.push_back({"max_rank", [](params_t& p) { p.max_rank = 0xffffffff; }});
     wrong.push_back({"max_segments", [](params_t& p) { p.max_segments = 0; }});
     expect_refusals("linear", trib_linear, valid, wrong);
+}
+
+// With SILU_GATE the outputs may be 16-bit, and only of the weight's type.
+TEST_F(frontdoor, refuses_a_wrong_gated_linear) {
+    using params_t = trib_linear_params;
+    device_array<uint16_t> x(std::vector<uint16_t>(static_cast<size_t>(rows) * hidden, 0x3f80));
+    device_array<uint16_t> y(static_cast<size_t>(rows) * 15);
+    params_t valid{};
+    valid.struct_size = sizeof valid;
+    valid.rows = TRIB_ROWS_ALL;
+    valid.step = step->header();
+    valid.x = tensor_at(x.address(), TRIB_DTYPE_BF16, 1, rows, hidden);
+    valid.weight = weight_of(30, hidden, TRIB_LAYOUT_PACKED_GATE).tensor();
+    valid.y = tensor_at(y.address(), TRIB_DTYPE_BF16, 1, rows, 15);
+    valid.epilogue = TRIB_EPILOGUE_SILU_GATE;
+    valid.parts = 2;
+    valid.part_columns[0] = valid.part_columns[1] = 15;
+    const workspace space(ctx, TRIB_OP_LINEAR, valid);
+    mutations<params_t> wrong;
+    tensor_mutations(wrong, "x", &params_t::x, false, false, true);
+    tensor_mutations(wrong, "y", &params_t::y);
+    stride_mutations(wrong, "x", &params_t::x);
+    stride_mutations(wrong, "y", &params_t::y);
+    wrong.push_back({"x", [](params_t& p) { p.x.dtype = TRIB_DTYPE_F16; }});
+    wrong.push_back({"y", [](params_t& p) { p.y.dtype = TRIB_DTYPE_F16; }});
+    wrong.push_back({"y", [](params_t& p) { p.y.address = p.x.address; }});
+    wrong.push_back({"parts", [](params_t& p) { p.parts = 1; }});
+    wrong.push_back({"part_columns", [](params_t& p) {
+                         p.part_columns[0] = 14;
+                         p.part_columns[1] = 16;
+                     }});
+    expect_refusals("linear", trib_linear, valid, wrong);
+
+    params_t params = valid;
+    params.x.dtype = TRIB_DTYPE_F16;
+    EXPECT_EQ(trib_linear(ctx.get(), &params), TRIB_INVALID_ARGUMENT);
+    EXPECT_STREQ(trib_last_error(), "linear: x.dtype is F16 (3), expected F32 or BF16");
+    params.weight.dtype = TRIB_DTYPE_F16;
+    params.x.dtype = TRIB_DTYPE_BF16;
+    EXPECT_EQ(trib_linear(ctx.get(), &params), TRIB_INVALID_ARGUMENT);
+    EXPECT_STREQ(trib_last_error(), "linear: x.dtype is BF16 (2), expected F32 or F16");
 }
 
 TEST_F(frontdoor, refuses_a_wrong_rope_append_or_attention) {
@@ -437,6 +499,7 @@ TEST_F(frontdoor, refuses_a_wrong_rope_append_or_attention) {
         stride_mutations(wrong, "y", &params_t::y);
         cache_mutations(wrong);
         workspace_mutations(wrong, valid);
+        wrong.push_back({"q", [](params_t& p) { p.q.dtype = TRIB_DTYPE_BF16; }});
         wrong.push_back({"q", [](params_t& p) { p.q.shape[1] = 3; }});
         wrong.push_back({"scale", [](params_t& p) { p.scale = NAN; }});
         wrong.push_back({"scale", [](params_t& p) { p.scale = INFINITY; }});
@@ -530,6 +593,7 @@ TEST_F(frontdoor, refuses_a_wrong_lm_head) {
     array_mutations(wrong, "top_ids", &params_t::top_ids);
     array_mutations(wrong, "top_logits", &params_t::top_logits);
     workspace_mutations(wrong, valid);
+    wrong.push_back({"x", [](params_t& p) { p.x.dtype = TRIB_DTYPE_F16; }});
     const uint64_t some = valid.argmax;
     wrong.push_back({"row_count", [some](params_t& p) { p.row_index = some; }});
     wrong.push_back({"row_index", [some](params_t& p) { p.row_count = some; }});
@@ -637,6 +701,21 @@ TEST_F(frontdoor, completes_a_smaller_struct_with_zeros) {
     params.struct_size = offsetof(trib_rms_norm_params, y);
     EXPECT_EQ(trib_rms_norm(ctx.get(), &params), TRIB_INVALID_ARGUMENT);
     EXPECT_TRUE(names(trib_last_error(), "y")) << trib_last_error();
+}
+
+// A step of the first version ends before the bounds.
+TEST_F(frontdoor, takes_a_step_without_bounds) {
+    trib_step header = step->copy_of_header();
+    header.struct_size = offsetof(trib_step, bound_main_rows);
+    header.bound_main_rows = header.bound_context = header.reserved = 0xffffffff;  // not looked at
+    trib_rms_norm_params params{};
+    params.struct_size = sizeof params;
+    params.rows = TRIB_ROWS_MAIN;
+    params.step = &header;
+    params.x = params.y = tensor_of(rows, 1, hidden).tensor();
+    params.weight = tensor_at(reals(hidden), TRIB_DTYPE_F32, 1, 1, hidden);
+    params.epsilon = 1e-5f;
+    EXPECT_TRUE(calls(trib_rms_norm, ctx, params));
 }
 
 TEST_F(frontdoor, refuses_wrong_queries_of_sizes) {

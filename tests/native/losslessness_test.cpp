@@ -122,8 +122,8 @@ public:
     const ragged_step& plan() const { return *plan_; }
 
 private:
-    static constexpr int cache_pages = 12;
-    static constexpr int positions = 800;
+    static constexpr int cache_pages = 40;
+    static constexpr int positions = 2400;
 
     static std::vector<float> rotations(int d) {
         std::vector<float> table(static_cast<size_t>(positions) * d);
@@ -170,6 +170,79 @@ protected:
         }
         return result;
     }
+
+    // Speculation over a text gives each token, and each stream of an accepted node, the bits that plain decoding gives.
+    void expect_plain_decoding(const layer_shape& shape, int prompt, int tokens, int gamma) {
+        SCOPED_TRACE(testing::Message() << "d " << shape.head_dim << " window " << shape.window << " prompt " << prompt
+                                        << " gamma " << gamma);
+        std::vector<row_input> text;
+        for (int i = 0; i < prompt + tokens; ++i) text.push_back(random_input(shape));
+        const auto plain = by_chunks(shape, text, {prompt}, 1);
+
+        // Speculation: trees whose random path carries the text; other nodes carry something else.
+        text_run run(random, shape, 2);
+        sequence_spec prefill;
+        prefill.chunk = prompt;
+        run.step(prefill, 0, [&](const step_row& row) -> const row_input& { return text[row.node]; });
+        run.length = prompt;
+        while (run.length + TRIB_MAX_PATH < static_cast<int>(text.size())) {
+            sequence_spec sequence;
+            sequence.tree = random_tree(random, random.pick(std::vector<int>{1, 2, 9, 33, 64, 65, 128}));
+            const token_tree& tree = sequence.tree;
+            const std::vector<int> path = tree.path_to(random.integer(0, tree.size() - 1));
+            const int accepted = path.back();
+            sequence.surviving.assign(tree.size(), true);
+            for (int node = 1; node < tree.size(); ++node) {
+                const bool on_path = std::find(path.begin(), path.end(), node) != path.end();
+                sequence.surviving[node] = on_path || (sequence.surviving[tree.parent[node]] && random.chance(0.8));
+            }
+            int rows = 0;
+            std::vector<int> row_of_node(tree.size(), -1);
+            for (int node = 0; node < tree.size(); ++node) {
+                if (sequence.surviving[node]) row_of_node[node] = rows++;
+            }
+            // Streams on the node that will be accepted last, and on some others.
+            for (int row = 0; row < rows; ++row) {
+                if (row == row_of_node[accepted] || random.chance(0.2)) sequence.anchors.push_back(row);
+            }
+            std::vector<row_input> of_node;
+            for (int node = 0; node < tree.size(); ++node) of_node.push_back(random_input(shape));
+            for (size_t i = 0; i < path.size(); ++i) of_node[path[i]] = text[run.length + i];
+            std::vector<row_input> of_stream;  // the same for every anchor; only the accepted one's are compared
+            for (int j = 0; j < gamma; ++j) of_stream.push_back(random_input(shape));
+            const auto y = run.step(sequence, gamma, [&](const step_row& row) -> const row_input& {
+                return row.stream > 0 ? of_stream[row.stream - 1] : of_node[row.node];
+            });
+            for (size_t i = 0; i < path.size(); ++i) {
+                ASSERT_TRUE(same_bits(y[row_of_node[path[i]]], plain[run.length + i]))
+                    << "node " << path[i] << " at position " << run.length + i << " of a tree of " << tree.size();
+            }
+            std::vector<std::vector<float>> in_pass;
+            for (const int row : run.plan().stream_indices()) {
+                if (run.plan().rows[row].node == accepted) in_pass.push_back(y[row]);
+            }
+            run.commit(path);
+            // The same streams, deferred until their anchor is committed.
+            sequence_spec later;
+            later.deferred = {run.length - 1};
+            const auto deferred = run.step(
+                later, gamma, [&](const step_row& row) -> const row_input& { return of_stream[row.stream - 1]; },
+                TRIB_ROWS_STREAM);
+            ASSERT_EQ(in_pass.size(), static_cast<size_t>(gamma));
+            for (int j = 0; j < gamma; ++j) {
+                ASSERT_TRUE(same_bits(deferred[run.plan().R + j], in_pass[j]))
+                    << "stream " << j + 1 << " of the anchor at " << run.length - 1;
+            }
+        }
+        // Plain decoding goes on from the cache that speculation left.
+        while (run.length < static_cast<int>(text.size())) {
+            sequence_spec one;
+            one.chunk = 1;
+            const auto y = run.step(one, 0, [&](const step_row&) -> const row_input& { return text[run.length]; });
+            ASSERT_TRUE(same_bits(y[0], plain[run.length])) << "position " << run.length;
+            ++run.length;
+        }
+    }
 };
 
 TEST_F(losslessness, prefill_computes_what_decoding_computes_whatever_the_chunks) {
@@ -197,76 +270,21 @@ TEST_F(losslessness, accepted_nodes_and_their_streams_compute_what_plain_decodin
           layer_shape{TRIB_DTYPE_BF16, 6, 2, 40, 30}, layer_shape{TRIB_DTYPE_F16, 2, 2, 128, 0},
           layer_shape{TRIB_DTYPE_BF16, 7, 1, 8, 5}, layer_shape{TRIB_DTYPE_BF16, 2, 1, 256, 100}}) {
         for (const int prompt : {1, 45, 64, 110}) {
-            SCOPED_TRACE(testing::Message()
-                         << "d " << shape.head_dim << " window " << shape.window << " prompt " << prompt);
-            const int gamma = 1 + round++ % 4;
-            std::vector<row_input> text;
-            for (int i = 0; i < prompt + 110; ++i) text.push_back(random_input(shape));
-            const auto plain = by_chunks(shape, text, {prompt}, 1);
+            expect_plain_decoding(shape, prompt, 110, 1 + round++ % 4);
+            if (HasFailure()) return;
+        }
+    }
+}
 
-            // Speculation: trees whose random path carries the text; other nodes carry something else.
-            text_run run(random, shape, 2);
-            sequence_spec prefill;
-            prefill.chunk = prompt;
-            run.step(prefill, 0, [&](const step_row& row) -> const row_input& { return text[row.node]; });
-            run.length = prompt;
-            while (run.length + TRIB_MAX_PATH < static_cast<int>(text.size())) {
-                sequence_spec sequence;
-                sequence.tree = random_tree(random, random.pick(std::vector<int>{1, 2, 9, 33, 64, 65, 128}));
-                const token_tree& tree = sequence.tree;
-                const std::vector<int> path = tree.path_to(random.integer(0, tree.size() - 1));
-                const int accepted = path.back();
-                sequence.surviving.assign(tree.size(), true);
-                for (int node = 1; node < tree.size(); ++node) {
-                    const bool on_path = std::find(path.begin(), path.end(), node) != path.end();
-                    sequence.surviving[node] = on_path || (sequence.surviving[tree.parent[node]] && random.chance(0.8));
-                }
-                int rows = 0;
-                std::vector<int> row_of_node(tree.size(), -1);
-                for (int node = 0; node < tree.size(); ++node) {
-                    if (sequence.surviving[node]) row_of_node[node] = rows++;
-                }
-                // Streams on the node that will be accepted last, and on some others.
-                for (int row = 0; row < rows; ++row) {
-                    if (row == row_of_node[accepted] || random.chance(0.2)) sequence.anchors.push_back(row);
-                }
-                std::vector<row_input> of_node;
-                for (int node = 0; node < tree.size(); ++node) of_node.push_back(random_input(shape));
-                for (size_t i = 0; i < path.size(); ++i) of_node[path[i]] = text[run.length + i];
-                std::vector<row_input> of_stream;  // the same for every anchor; only the accepted one's are compared
-                for (int j = 0; j < gamma; ++j) of_stream.push_back(random_input(shape));
-                const auto y = run.step(sequence, gamma, [&](const step_row& row) -> const row_input& {
-                    return row.stream > 0 ? of_stream[row.stream - 1] : of_node[row.node];
-                });
-                for (size_t i = 0; i < path.size(); ++i) {
-                    ASSERT_TRUE(same_bits(y[row_of_node[path[i]]], plain[run.length + i]))
-                        << "node " << path[i] << " at position " << run.length + i << " of a tree of " << tree.size();
-                }
-                std::vector<std::vector<float>> in_pass;
-                for (const int row : run.plan().stream_indices()) {
-                    if (run.plan().rows[row].node == accepted) in_pass.push_back(y[row]);
-                }
-                run.commit(path);
-                // The same streams, deferred until their anchor is committed.
-                sequence_spec later;
-                later.deferred = {run.length - 1};
-                const auto deferred = run.step(
-                    later, gamma, [&](const step_row& row) -> const row_input& { return of_stream[row.stream - 1]; },
-                    TRIB_ROWS_STREAM);
-                ASSERT_EQ(in_pass.size(), static_cast<size_t>(gamma));
-                for (int j = 0; j < gamma; ++j) {
-                    ASSERT_TRUE(same_bits(deferred[run.plan().R + j], in_pass[j]))
-                        << "stream " << j + 1 << " of the anchor at " << run.length - 1;
-                }
-            }
-            // Plain decoding goes on from the cache that speculation left.
-            while (run.length < static_cast<int>(text.size())) {
-                sequence_spec one;
-                one.chunk = 1;
-                const auto y = run.step(one, 0, [&](const step_row&) -> const row_input& { return text[run.length]; });
-                ASSERT_TRUE(same_bits(y[0], plain[run.length])) << "position " << run.length;
-                ++run.length;
-            }
+// Where a long context's reduction is cut into pieces, and where a backend may take other tiles than for a short one.
+TEST_F(losslessness, holds_across_the_borders_of_a_long_context) {
+    int round = 0;
+    for (const layer_shape& shape :
+         {layer_shape{TRIB_DTYPE_BF16, 8, 2, 128, 0}, layer_shape{TRIB_DTYPE_F16, 8, 1, 64, 0},
+          layer_shape{TRIB_DTYPE_BF16, 4, 1, 80, 0}, layer_shape{TRIB_DTYPE_BF16, 4, 2, 128, 700}}) {
+        for (const int prompt : {500, 1010, 1270, 2040}) {
+            expect_plain_decoding(shape, prompt, 60, 1 + round++ % TRIB_MAX_GAMMA);
+            if (HasFailure()) return;
         }
     }
 }

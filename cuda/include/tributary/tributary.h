@@ -25,6 +25,10 @@
  *     S  capacity of sequences                    P  capacity of pages of one sequence
  *     L  committed tokens of a sequence           T  nodes of a sequence's token tree (0 = causal)
  *     h  hidden size      V  vocabulary           d  head size
+ *
+ * Operands. A tensor that only feeds matrix products (a linear's and lm_head's x, and what rms_norm, attention and
+ * SILU_GATE write for them) may be F32 or have the weight's 16-bit type. The product takes it in that type anyway, so
+ * both give the same bits; a GPU reads half the bytes.
  */
 #ifndef TRIBUTARY_TRIBUTARY_H
 #define TRIBUTARY_TRIBUTARY_H
@@ -42,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct or the meaning of a call changes; compared at load time. */
-#define TRIB_ABI_VERSION 1
+#define TRIB_ABI_VERSION 2
 
 /* Tokens in one page of the KV cache, and keys in one tile of the fixed reduction order. */
 #define TRIB_PAGE_TOKENS 64
@@ -64,7 +68,7 @@ enum {
     TRIB_OK = 0,
     TRIB_INVALID_ARGUMENT = 1, /* an argument is null, misaligned, out of range or disagrees with another */
     TRIB_UNSUPPORTED = 2,      /* well-formed, but this backend does not do it */
-    TRIB_OUT_OF_MEMORY = 3,    /* host memory for a context's own state */
+    TRIB_OUT_OF_MEMORY = 3,    /* memory for a context's own state */
     TRIB_DEVICE_ERROR = 4,     /* the device failed; the context is unusable from here on */
     TRIB_BACKEND_MISSING = 5,  /* the backend's library is not loaded, or could not be */
     TRIB_INTERNAL_ERROR = 6    /* a bug in this library */
@@ -140,7 +144,7 @@ typedef struct trib_kv_cache {
  *
  * Row buffers hold R + Q rows: main rows first, [0, main_rows), stream rows from R, [R, R + stream_rows). Main rows of
  * a sequence are contiguous, in ascending node order. Stream rows come in groups of gamma: streams 1 … gamma of one
- * anchor, in order.
+ * anchor, in order; groups stand in ascending order of their sequence.
  *
  * A sequence is causal or a tree. A causal sequence (T = 0: a chunk of prefill, or plain decoding) has rows at
  * positions L, L+1, …, whose K/V go to the slots of the same number. In a tree, node i has position L + depth(i) and slot L + i;
@@ -151,6 +155,9 @@ typedef struct trib_kv_cache {
  * and itself. A stream row sees what its anchor sees (at `row_position`, the anchor's), then streams 1 … j of its own
  * anchor. `row_node` −1 marks a stream row whose anchor is committed (a deferred draft): it sees slots first_visible …
  * row_position.
+ *
+ * The bounds are what the host knows of this pass (or of the passes that one captured graph serves): launches are sized
+ * by them, so a small pass in a large capacity stays cheap. They never change a row's bits. 0 = the capacity.
  */
 typedef struct trib_step {
     uint32_t struct_size;
@@ -176,6 +183,10 @@ typedef struct trib_step {
     uint64_t mask_begin;        /* int32 [S]: first word of the sequence's masks */
     uint64_t masks;             /* uint64 [max_mask_words] */
     uint64_t page_table;        /* int32 [S, P] */
+    uint32_t bound_main_rows;   /* main rows are at most this many, itself at most R; 0 = R */
+    uint32_t bound_stream_rows; /* stream rows likewise, at most Q; 0 = Q */
+    uint32_t bound_context;     /* every row_position is below it, at most P · TRIB_PAGE_TOKENS; 0 = that */
+    uint32_t reserved;          /* 0 */
 } trib_step;
 
 /* One adapter's update of one output part: y_part += scale · B (A x). A device-resident table entry. */
@@ -275,7 +286,7 @@ typedef struct trib_rms_norm_params {
     const trib_step* step;
     trib_tensor x;      /* [R + Q, groups, width] F32 */
     trib_tensor weight; /* [width] BF16, F16 or F32 */
-    trib_tensor y;      /* as x */
+    trib_tensor y;      /* as x; or BF16 or F16, rounded, and then elsewhere than x */
     float epsilon;
     uint32_t reserved; /* 0 */
 } trib_rms_norm_params;
@@ -301,10 +312,10 @@ typedef struct trib_linear_params {
     uint32_t struct_size;
     uint32_t rows; /* TRIB_ROWS_* */
     const trib_step* step;
-    trib_tensor x;      /* [R + Q, K] F32 */
+    trib_tensor x;      /* [R + Q, K] F32 or the weight's type */
     trib_tensor weight; /* [N, K] PACKED; [2I, K] PACKED_GATE exactly when the epilogue is SILU_GATE */
     trib_tensor bias;   /* [N] BF16, F16 or F32; address 0 = none */
-    trib_tensor y;      /* [R + Q, N] F32, or [R + Q, I] with SILU_GATE; may not overlap x */
+    trib_tensor y;      /* [R + Q, N] F32, or with SILU_GATE [R + Q, I] F32 or the weight's type; may not overlap x */
     uint32_t epilogue;  /* TRIB_EPILOGUE_* */
     uint32_t parts;     /* output parts, 1 … TRIB_MAX_PARTS; 2 with SILU_GATE */
     int32_t part_columns[4]; /* columns of each part; their sum is N */
@@ -346,16 +357,18 @@ TRIB_API trib_status trib_rope_append(trib_context* context, const trib_rope_app
  * Multi-stream attention: softmax(scale · q Kᵀ) V over the keys that each row sees (see trib_step); q head i reads KV
  * head i / (q_heads / kv_heads).
  *
- * Reduction order, which fixes the bits of a row: for a row at position p the keys below
- * b = max(0, ⌊(p − TRIB_MAX_DEPTH)/64⌋ · 64) are reduced in tiles of 64 absolute positions, ascending; keys b … p follow
- * one by one in order of position; a stream row's own streams 1 … j come last. Never by slot, sibling or batch.
+ * Reduction order, which fixes the bits of a row: for a row at position p the keys below a border b(p) ≤
+ * max(0, p − TRIB_MAX_DEPTH), which are always committed, are reduced in tiles at fixed absolute positions; keys b … p
+ * follow one by one in order of position; a stream row's own streams 1 … j come last. Never by slot, sibling or batch.
+ * The border is the backend's: b = max(0, ⌊(p − TRIB_MAX_DEPTH)/64⌋ · 64) on the host, max(0, p − TRIB_MAX_DEPTH) on a
+ * GPU, whose tensor cores take a masked tile at no cost.
  */
 typedef struct trib_multi_stream_attention_params {
     uint32_t struct_size;
     uint32_t rows; /* TRIB_ROWS_* */
     const trib_step* step;
     trib_tensor q; /* [R + Q, q_heads, d] F32, rotated */
-    trib_tensor y; /* [R + Q, q_heads, d] F32 */
+    trib_tensor y; /* [R + Q, q_heads, d] F32, or BF16 or F16, rounded */
     trib_kv_cache cache;
     trib_tensor stream_k; /* [Q, kv_heads, d]; address 0 when Q = 0 */
     trib_tensor stream_v;
@@ -406,13 +419,14 @@ TRIB_API trib_status trib_edge_confidence(trib_context* context, const trib_edge
 /*
  * logits = x Wᵀ, reduced per row: argmax (ties to the lowest id), max, log-sum-exp, and the top k in descending order
  * (ties to the lower id). Ids are offset by vocabulary_offset, so that shards can be merged. Rows are those of the
- * step, or, when row_index is given, x[row_index[i]] for i < *row_count with outputs at i.
+ * step, or, when row_index is given, x[row_index[i]] for i < *row_count with outputs at i; row_index names rows of the
+ * step, each at most once, so the step's bounds hold for it too.
  */
 typedef struct trib_lm_head_params {
     uint32_t struct_size;
     uint32_t rows; /* TRIB_ROWS_*; ignored with row_index */
     const trib_step* step;
-    trib_tensor x;      /* [R + Q, h] F32, after the final norm */
+    trib_tensor x;      /* [R + Q, h] F32 or the weight's type, after the final norm */
     trib_tensor weight; /* [V, h] PACKED */
     uint64_t row_index; /* int32 [max_rows]; 0 = none */
     uint64_t row_count; /* int32 [1]; 0 = none */

@@ -135,13 +135,14 @@ struct attention_results {
     std::vector<double> plain;
 };
 
-inline attention_results reference_attention(const attention_inputs& in) {
+inline attention_results reference_attention(const attention_inputs& in, const std::vector<int>& rows) {
     const attention_case& shape = in.shape;
     const int d = shape.head_dim;
     const double scale = static_cast<float>(in.scale());
     attention_results result;
-    for (const int row : in.step.indices(shape.rows)) {
+    for (const int row : rows) {
         const std::vector<double> q = in.q.row_values(row);
+        const std::vector<double> q16 = rounded(shape.dtype, q);
         for (int head = 0; head < shape.q_heads; ++head) {
             const int kv_head = head / (shape.q_heads / shape.kv_heads);
             const std::vector<const uint16_t*> keys = in.seen(row, kv_head, 0);
@@ -154,7 +155,7 @@ inline attention_results reference_attention(const attention_inputs& in) {
                 for (int t = 0; t < d; ++t) {
                     const double key = decoded(shape.dtype, keys[i][t]);
                     sum += q[head * d + t] * key;
-                    sum16 += rounded(shape.dtype, q[head * d + t]) * key;
+                    sum16 += q16[head * d + t] * key;
                 }
                 exact[i] = scale * sum;
                 plain[i] = rounded(shape.dtype, scale * sum16);
@@ -182,6 +183,10 @@ inline attention_results reference_attention(const attention_inputs& in) {
         }
     }
     return result;
+}
+
+inline attention_results reference_attention(const attention_inputs& in) {
+    return reference_attention(in, in.step.indices(in.shape.rows));
 }
 
 // The y rows of the step's indices, row after row.

@@ -3,9 +3,12 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <new>
 #include <set>
 #include <string>
+
+#include "support/cuda_memory.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -41,7 +44,6 @@ public:
     }
 };
 
-constexpr size_t guard_bytes = 256;
 constexpr uint8_t guard_value = 0xc9;
 
 std::set<const device_memory*>& live_buffers() {
@@ -49,87 +51,127 @@ std::set<const device_memory*>& live_buffers() {
     return buffers;
 }
 
+memory_backend& named_backend() {
+    const char* name = std::getenv("TRIBUTARY_TEST_BACKEND");
+    if (name == nullptr || std::string(name) == "host") return host_memory_backend();
+#if defined(TRIBUTARY_TEST_CUDA)
+    if (std::string(name) == "cuda") return cuda_memory_backend();
+    constexpr const char* expected = "host or cuda";
+#else
+    constexpr const char* expected = "host (this build has no CUDA)";
+#endif
+    std::fprintf(stderr, "TRIBUTARY_TEST_BACKEND is %s; expected %s\n", name, expected);
+    std::exit(2);
+}
+
+memory_backend* used_backend = nullptr;
+
 }  // namespace
 
+memory_backend& host_memory_backend() {
+    static host_memory host;
+    return host;
+}
+
 memory_backend& test_backend() {
-    static memory_backend& backend = []() -> memory_backend& {
-        const char* name = std::getenv("TRIBUTARY_TEST_BACKEND");
-        if (name == nullptr || std::string(name) == "host") {
-            static host_memory host;
-            return host;
-        }
-        std::fprintf(stderr, "TRIBUTARY_TEST_BACKEND is %s; expected host\n", name);
-        std::exit(2);
-    }();
+    if (used_backend != nullptr) return *used_backend;
+    static memory_backend& backend = named_backend();
     return backend;
 }
 
-device_memory::device_memory(size_t bytes) : bytes_(bytes), base_(test_backend().allocate(bytes + 2 * guard_bytes)) {
-    const std::vector<uint8_t> guard(guard_bytes, guard_value);
-    test_backend().upload(base_, guard.data(), guard_bytes);
-    test_backend().upload(base_ + guard_bytes + bytes_, guard.data(), guard_bytes);
-    poison();
-    test_backend().forbid(base_, guard_bytes);
-    test_backend().forbid(base_ + guard_bytes + bytes_, guard_bytes);
+use_backend::use_backend(memory_backend& backend) : before_(used_backend) { used_backend = &backend; }
+use_backend::~use_backend() { used_backend = before_; }
+
+device_memory::device_memory(size_t bytes, contents begin_as)
+    : backend_(test_backend()), bytes_(bytes), guard_(backend_.guard()), base_(backend_.allocate(bytes + 2 * guard_)) {
+    if (guard_ > 0) {
+        backend_.fill(base_, guard_value, guard_);
+        backend_.fill(base_ + guard_ + bytes_, guard_value, guard_);
+        backend_.forbid(base_, guard_);
+        backend_.forbid(base_ + guard_ + bytes_, guard_);
+    }
+    if (begin_as == contents::poisoned) poison();
     live_buffers().insert(this);
 }
 
 device_memory::~device_memory() {
     live_buffers().erase(this);
-    test_backend().permit(base_, bytes_ + 2 * guard_bytes);
-    test_backend().release(base_);
+    backend_.permit(base_, bytes_ + 2 * guard_);
+    backend_.release(base_);
 }
 
-uint64_t device_memory::address() const { return base_ + guard_bytes; }
+uint64_t device_memory::address() const { return base_ + guard_; }
 
 void device_memory::upload(const void* source, size_t bytes, size_t offset) {
     if (offset + bytes > bytes_) throw std::out_of_range("upload beyond the end of a buffer");
-    test_backend().upload(address() + offset, source, bytes);
+    backend_.upload(address() + offset, source, bytes);
 }
 
 void device_memory::download(void* destination, size_t bytes, size_t offset) const {
     if (offset + bytes > bytes_) throw std::out_of_range("download beyond the end of a buffer");
-    test_backend().download(destination, address() + offset, bytes);
+    backend_.download(destination, address() + offset, bytes);
 }
 
-void device_memory::poison(uint8_t byte) {
-    const std::vector<uint8_t> contents(bytes_, byte);
-    test_backend().upload(address(), contents.data(), bytes_);
-}
+void device_memory::poison(uint8_t byte) { backend_.fill(address(), byte, bytes_); }
 
 void device_memory::freeze() {
     frozen_.resize(bytes_);
-    test_backend().download(frozen_.data(), address(), bytes_);
+    backend_.download(frozen_.data(), address(), bytes_);
 }
 
-testing::AssertionResult device_memory::intact() const {
-    for (const uint64_t guard : {base_, base_ + guard_bytes + bytes_}) {
-        std::vector<uint8_t> found(guard_bytes);
-        test_backend().permit(guard, guard_bytes);
-        test_backend().download(found.data(), guard, guard_bytes);
-        test_backend().forbid(guard, guard_bytes);
-        for (size_t i = 0; i < guard_bytes; ++i) {
-            if (found[i] != guard_value) {
-                return testing::AssertionFailure() << "byte " << i << " " << (guard == base_ ? "before" : "behind")
-                                                   << " a buffer of " << bytes_ << " bytes was overwritten";
+// What a buffer holds now: its guards and, when it is frozen, its contents.
+struct device_memory::inspection {
+    explicit inspection(const device_memory& of)
+        : buffer(of), before(of.guard_), behind(of.guard_), contents(of.frozen_.size()) {}
+
+    uint64_t end() const { return buffer.address() + buffer.bytes_; }
+    void request(std::vector<download_request>& requests) {
+        if (!before.empty()) {
+            buffer.backend_.permit(buffer.base_, buffer.guard_);
+            buffer.backend_.permit(end(), buffer.guard_);
+            requests.push_back({before.data(), buffer.base_, before.size()});
+            requests.push_back({behind.data(), end(), behind.size()});
+        }
+        if (!contents.empty()) requests.push_back({contents.data(), buffer.address(), contents.size()});
+    }
+    testing::AssertionResult judge() const {
+        if (!before.empty()) {
+            buffer.backend_.forbid(buffer.base_, buffer.guard_);
+            buffer.backend_.forbid(end(), buffer.guard_);
+        }
+        for (const std::vector<uint8_t>* guard : {&before, &behind}) {
+            for (size_t i = 0; i < guard->size(); ++i) {
+                if ((*guard)[i] == guard_value) continue;
+                return testing::AssertionFailure() << "byte " << i << " " << (guard == &before ? "before" : "behind")
+                                                   << " a buffer of " << buffer.bytes_ << " bytes was overwritten";
             }
         }
-    }
-    if (!frozen_.empty()) {
-        std::vector<uint8_t> found(bytes_);
-        test_backend().download(found.data(), address(), bytes_);
-        if (std::memcmp(found.data(), frozen_.data(), bytes_) != 0) {
-            return testing::AssertionFailure() << "an input of " << bytes_ << " bytes was changed";
+        if (contents != buffer.frozen_) {
+            return testing::AssertionFailure() << "an input of " << buffer.bytes_ << " bytes was changed";
         }
+        return testing::AssertionSuccess();
     }
-    return testing::AssertionSuccess();
-}
+
+    const device_memory& buffer;
+    std::vector<uint8_t> before;
+    std::vector<uint8_t> behind;
+    std::vector<uint8_t> contents;
+};
 
 testing::AssertionResult device_memory::all_intact() {
+    std::vector<inspection> inspections;
+    inspections.reserve(live_buffers().size());
+    std::map<memory_backend*, std::vector<download_request>> requests;
     for (const device_memory* buffer : live_buffers()) {
-        if (testing::AssertionResult result = buffer->intact(); !result) return result;
+        inspections.emplace_back(*buffer);
+        inspections.back().request(requests[&buffer->backend_]);
     }
-    return testing::AssertionSuccess();
+    for (const auto& [backend, of_backend] : requests) backend->download_all(of_backend);
+    testing::AssertionResult result = testing::AssertionSuccess();
+    for (const inspection& one : inspections) {
+        if (const testing::AssertionResult found = one.judge(); !found) result = found;
+    }
+    return result;
 }
 
 }  // namespace tributary::test

@@ -65,13 +65,21 @@ inline uint16_t encoded(uint32_t dtype, double x) {
                                  (static_cast<int>(std::ldexp(magnitude, 10 - exponent)) - 1024));
 }
 
-inline double decoded(uint32_t dtype, uint16_t bits) {
-    if (dtype == TRIB_DTYPE_BF16) return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+inline double decoded_f16(uint16_t bits) {
     const int exponent = (bits >> 10) & 31;
     const int fraction = bits & 1023;
     const double sign = (bits & 0x8000) != 0 ? -1 : 1;
     if (exponent == 31) return fraction == 0 ? sign * INFINITY : NAN;
     return exponent == 0 ? sign * std::ldexp(fraction, -24) : sign * std::ldexp(1024 + fraction, exponent - 25);
+}
+
+inline double decoded(uint32_t dtype, uint16_t bits) {
+    static const std::vector<double> f16 = [] {
+        std::vector<double> table(65536);
+        for (size_t i = 0; i < table.size(); ++i) table[i] = decoded_f16(static_cast<uint16_t>(i));
+        return table;
+    }();
+    return dtype == TRIB_DTYPE_BF16 ? std::bit_cast<float>(static_cast<uint32_t>(bits) << 16) : f16[bits];
 }
 
 inline std::vector<uint16_t> encoded(uint32_t dtype, const std::vector<double>& values) {

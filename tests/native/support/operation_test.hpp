@@ -23,7 +23,8 @@ public:
         trib_context_params params{};
         params.struct_size = sizeof params;
         params.backend = test_backend().kind();
-        params.threads = threads;
+        params.threads = test_backend().threads(threads);
+        params.stream = test_backend().stream();
         if (trib_context_create(&params, &handle_) != TRIB_OK) {
             throw std::runtime_error(std::string("no context: ") + trib_last_error());
         }
@@ -69,7 +70,9 @@ public:
         if (trib_workspace_size(on.get(), operation, &params, &bytes) != TRIB_OK) {
             throw std::runtime_error(std::string("workspace size: ") + trib_last_error());
         }
-        memory_ = std::make_unique<device_memory>(bytes);
+        memory_ = std::make_unique<device_memory>(bytes, test_backend().leaves_workspace_unwritten()
+                                                             ? device_memory::contents::unwritten
+                                                             : device_memory::contents::poisoned);
         params.workspace = bytes == 0 ? 0 : memory_->address();
         params.workspace_bytes = bytes;
     }

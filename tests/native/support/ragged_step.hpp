@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -94,13 +95,21 @@ public:
         int spare_groups = 1;  // of Q, in groups of gamma
         int spare_sequences = 2;
         bool offset_positions = true;  // RoPE position of stream j: t + j, or t
+        // Capacities are at least these, so that several steps fit one graph.
+        int main_rows = 0;
+        int stream_rows = 0;
+        int sequences = 0;
+        int pages_of_sequence = 0;
+        int pages = 0;
+        int nodes = 0;
+        int mask_words = 0;
     };
 
     ragged_step(random_source& random, std::vector<sequence_spec> specs, int gamma, options with)
         : sequences(std::move(specs)), gamma(gamma) {
         layout_rows(with);
-        layout_pages(random);
-        upload(random);
+        layout_pages(random, with);
+        upload(random, with);
     }
     ragged_step(random_source& random, std::vector<sequence_spec> specs, int gamma)
         : ragged_step(random, std::move(specs), gamma, options{}) {}
@@ -165,6 +174,23 @@ public:
         device_sequence_rows, device_tree_begin, tree_token, tree_parent, mask_begin, device_page_table;
     std::unique_ptr<device_array<uint64_t>> masks;
 
+    // Puts another step of the same capacities behind this one's addresses.
+    void become(const ragged_step& other) {
+        for (const auto member :
+             {&ragged_step::counts, &ragged_step::row_sequence, &ragged_step::row_node, &ragged_step::row_position,
+              &ragged_step::row_rotary, &ragged_step::row_first_visible, &ragged_step::row_stream,
+              &ragged_step::sequence_length, &ragged_step::device_sequence_rows, &ragged_step::device_tree_begin,
+              &ragged_step::tree_token, &ragged_step::tree_parent, &ragged_step::mask_begin,
+              &ragged_step::device_page_table}) {
+            if ((this->*member)->size() != (other.*member)->size()) {
+                throw std::invalid_argument("steps of different capacities");
+            }
+            (this->*member)->set((other.*member)->values());
+        }
+        if (masks->size() != other.masks->size()) throw std::invalid_argument("steps of different capacities");
+        masks->set(other.masks->values());
+    }
+
     // What an operation is allowed to rewrite from here on.
     void thaw_rows() {
         for (int_array* array : {&counts, &row_sequence, &row_node, &row_position, &row_rotary, &row_first_visible,
@@ -217,15 +243,15 @@ private:
         }
         main_rows = static_cast<int>(main.size());
         stream_rows = static_cast<int>(streams.size());
-        R = main_rows + with.spare_rows;
-        Q = gamma == 0 ? 0 : stream_rows + with.spare_groups * gamma;
-        S = static_cast<int>(sequences.size()) + with.spare_sequences;
+        R = std::max(main_rows + with.spare_rows, with.main_rows);
+        Q = gamma == 0 ? 0 : std::max(stream_rows + with.spare_groups * gamma, with.stream_rows);
+        S = std::max(static_cast<int>(sequences.size()) + with.spare_sequences, with.sequences);
         rows.assign(R + Q, step_row{});
         std::copy(main.begin(), main.end(), rows.begin());
         std::copy(streams.begin(), streams.end(), rows.begin() + R);
     }
 
-    void layout_pages(random_source& random) {
+    void layout_pages(random_source& random, const options& with) {
         std::vector<int> needed;
         int total = 0;
         for (const sequence_spec& sequence : sequences) {
@@ -234,7 +260,8 @@ private:
             total += needed.back();
             P = std::max(P, needed.back() + 1);
         }
-        pages = total + 2;
+        P = std::max(P, with.pages_of_sequence);
+        pages = std::max(total + 2, with.pages);
         std::vector<int32_t> free;
         for (int page = 0; page < pages; ++page) free.push_back(page);
         random.shuffle(free);
@@ -247,7 +274,7 @@ private:
         }
     }
 
-    void upload(random_source& random) {
+    void upload(random_source& random, const options& with) {
         const auto store = [](int_array& array, uint64_t& address, const std::vector<int32_t>& values) {
             array = std::make_unique<device_array<int32_t>>(values);
             address = array->address();
@@ -296,11 +323,11 @@ private:
             }
             std::copy(page_table[s].begin(), page_table[s].end(), table.begin() + static_cast<int64_t>(s) * P);
         }
-        for (int i = 0; i < 3; ++i) {
+        for (int i = 0; i < 3 || static_cast<int>(tokens.size()) < with.nodes; ++i) {
             tokens.push_back(index_poison);
             parents.push_back(index_poison);
-            words.push_back(random.bits());
         }
+        for (int i = 0; i < 3 || static_cast<int>(words.size()) < with.mask_words; ++i) words.push_back(random.bits());
         header_.max_nodes = static_cast<uint32_t>(tokens.size());
         header_.max_mask_words = static_cast<uint32_t>(words.size());
         store(sequence_length, header_.sequence_length, lengths);
@@ -412,21 +439,31 @@ public:
     }
     // Random keys (of deviation `key_scale`) and values in every slot that rows of the step may see; NaN elsewhere.
     void fill_visible(random_source& random, const ragged_step& step, double key_scale = 1) {
+        // Picked from a table: caches are large.
+        const std::vector<uint16_t> keys = encoded(dtype, random.normals(8192, key_scale));
+        const std::vector<uint16_t> values = encoded(dtype, random.normals(8192));
         for (int s = 0; s < static_cast<int>(step.sequences.size()); ++s) {
-            for (int slot = 0; slot < step.sequences[s].length; ++slot) fill(random, step, s, slot, key_scale);
+            for (int slot = 0; slot < step.sequences[s].length; ++slot) {
+                fill(random, step, s, slot, keys, values);
+            }
         }
         for (int row = 0; row < step.main_rows; ++row) {
-            fill(random, step, step.rows[row].sequence, step.slot_of(step.rows[row]), key_scale);
+            fill(random, step, step.rows[row].sequence, step.slot_of(step.rows[row]), keys, values);
         }
         upload();
     }
-    void fill(random_source& random, const ragged_step& step, int sequence, int slot, double key_scale) {
+    void fill(random_source& random, const ragged_step& step, int sequence, int slot, const std::vector<uint16_t>& keys,
+              const std::vector<uint16_t>& values) {
         for (int layer = 0; layer < layers; ++layer) {
             for (int value = 0; value < 2; ++value) {
+                const std::vector<uint16_t>& table = value == 0 ? keys : values;
                 for (int head = 0; head < kv_heads; ++head) {
                     uint16_t* to = &mirror[at(step, sequence, slot, layer, value, head)];
+                    uint64_t word = 0;
                     for (int i = 0; i < head_dim; ++i) {
-                        to[i] = encoded(dtype, (value == 0 ? key_scale : 1.0) * random.normal());
+                        if (i % 4 == 0) word = random.bits();
+                        to[i] = table[word % table.size()];
+                        word >>= 16;
                     }
                 }
             }

@@ -3,7 +3,8 @@ import org.jspecify.annotations.NullMarked;
 
 /** Text generation with decoder-only language models that draft for themselves. */
 @NullMarked
-@SuppressWarnings("requires-automatic") // the tokenizer's library is not modular
+// The tokenizer's library is not modular; the module that devices are exported to is compiled later.
+@SuppressWarnings({"requires-automatic", "module"})
 module dev.tributary.engine {
     requires dev.tributary.kernels;
     requires ai.djl.tokenizers;
@@ -12,4 +13,8 @@ module dev.tributary.engine {
     requires static transitive org.jspecify;
 
     exports dev.tributary;
+    exports dev.tributary.engine.device to
+            dev.tributary.cuda;
+
+    uses dev.tributary.engine.device.DeviceProvider;
 }

@@ -118,12 +118,20 @@ public final class GenerationStats {
         return Duration.ofNanos(draftNanos);
     }
 
-    /** {@return decoding time spent in the layers and the LM head} */
+    /**
+     * Decoding time spent in the layers and the LM head; on a GPU, which is not asked in between, the time of whole passes.
+     *
+     * @return a duration
+     */
     public Duration forward() {
         return Duration.ofNanos(forwardNanos);
     }
 
-    /** {@return decoding time spent on target choice, walk and commit} */
+    /**
+     * Decoding time spent on target choice, walk and commit; on a GPU it is part of {@link #forward}.
+     *
+     * @return a duration; 0 on a GPU
+     */
     public Duration verify() {
         return Duration.ofNanos(verifyNanos);
     }

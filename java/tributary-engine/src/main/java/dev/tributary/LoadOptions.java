@@ -4,6 +4,7 @@ package dev.tributary;
 import java.nio.file.Path;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.regex.Pattern;
 
 /** How a model is loaded. Immutable; built with {@link #builder()}. */
 public final class LoadOptions {
@@ -39,7 +40,7 @@ public final class LoadOptions {
         return new Builder();
     }
 
-    /** {@return {@code auto} or {@code host}} */
+    /** {@return {@code auto}, {@code host}, {@code cuda} or {@code cuda:N}} */
     public String device() {
         return device;
     }
@@ -81,6 +82,8 @@ public final class LoadOptions {
 
     /** Collects options; each setter checks its range. Not thread-safe. */
     public static final class Builder {
+        private static final Pattern DEVICE = Pattern.compile("auto|host|cuda(:(0|[1-9][0-9]{0,3}))?");
+
         private String device = "auto";
         private int threads;
         private int contextTokens;
@@ -95,17 +98,19 @@ public final class LoadOptions {
         /**
          * Where to compute.
          *
-         * @param value {@code auto} (the best that is found) or {@code host}
+         * @param value {@code auto} (a GPU where one can be used, else the host), {@code host}, {@code cuda} (the
+         *     first GPU) or {@code cuda:N} (GPU number N, from 0)
          * @return this
          */
         public Builder device(String value) {
-            require(value.equals("auto") || value.equals("host"), "device", value, "auto or host");
+            require(DEVICE.matcher(value).matches(), "device", value, "auto, host, cuda or cuda:N");
             device = value;
             return this;
         }
 
         /**
-         * Threads of the host backend.
+         * Threads of the host backend. Only the host has threads: with {@code auto} the host computes when they are given,
+         * and a GPU that is named refuses them.
          *
          * @param value 1 to 256; 0 = one per core
          * @return this
@@ -186,8 +191,18 @@ public final class LoadOptions {
             return this;
         }
 
-        /** {@return the options} */
+        /**
+         * Ends the collection.
+         *
+         * @return the options
+         * @throws ConfigurationException when options contradict each other
+         */
         public LoadOptions build() {
+            require(
+                    threads == 0 || !device.startsWith("cuda"),
+                    "threads",
+                    threads,
+                    "0 where the device is " + device + ": only the host has threads");
             return new LoadOptions(this);
         }
 

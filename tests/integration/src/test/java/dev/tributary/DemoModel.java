@@ -41,10 +41,6 @@ final class DemoModel {
 
     private DemoModel() {}
 
-    static LanguageModel load() {
-        return load(LoadOptions.defaults());
-    }
-
     static LanguageModel load(LoadOptions options) {
         return LanguageModel.load(directory(), options);
     }

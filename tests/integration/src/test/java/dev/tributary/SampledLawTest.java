@@ -47,7 +47,8 @@ class SampledLawTest {
         Map<List<Integer>, Integer> counts = new HashMap<>();
         long drafted = 0;
         long accepted = 0;
-        try (LanguageModel model = DemoModel.load()) {
+        try (LanguageModel model =
+                DemoModel.load(LoadOptions.builder().device("host").build())) {
             for (int seed = 0; seed < SEEDS; seed++) {
                 List<float[]> seen = new ArrayList<>();
                 Request.LogitObserver observer = (index, logits) -> seen.add(logits.toArray(JAVA_FLOAT));

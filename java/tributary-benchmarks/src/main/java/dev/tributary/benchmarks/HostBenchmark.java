@@ -7,8 +7,6 @@ import dev.tributary.ConfigurationException;
 import dev.tributary.GenerationOptions;
 import dev.tributary.LanguageModel;
 import dev.tributary.LoadOptions;
-import dev.tributary.TributaryException;
-import dev.tributary.cli.evaluation.Dataset;
 import dev.tributary.cli.evaluation.Evaluation;
 import dev.tributary.cli.evaluation.Example;
 import dev.tributary.cli.evaluation.JsonFile;
@@ -16,24 +14,18 @@ import dev.tributary.cli.evaluation.Machine;
 import dev.tributary.cli.evaluation.Report;
 import java.io.IOException;
 import java.io.PrintStream;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
-import java.util.Collection;
-import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
-import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -125,24 +117,7 @@ public final class HostBenchmark implements Callable<Integer> {
      * @param arguments the command line
      */
     public static void main(String[] arguments) {
-        System.exit(new CommandLine(new HostBenchmark())
-                .setCaseInsensitiveEnumValuesAllowed(true)
-                .setUsageHelpWidth(100)
-                .setParameterExceptionHandler((e, given) -> failed(e, 2))
-                .setExecutionExceptionHandler((e, command, result) -> {
-                    if (e instanceof TributaryException
-                            || e instanceof UncheckedIOException
-                            || e instanceof IOException) {
-                        return failed(e, 1);
-                    }
-                    throw e;
-                })
-                .execute(arguments));
-    }
-
-    private static int failed(Exception e, int status) {
-        System.err.println("tributary: " + e.getMessage() + (e instanceof NoSuchFileException ? ": no such file" : ""));
-        return status;
+        System.exit(BenchmarkCommand.execute(new HostBenchmark(), arguments));
     }
 
     @Override
@@ -188,7 +163,8 @@ public final class HostBenchmark implements Callable<Integer> {
                 "equal");
         List<Map<String, Object>> rows = new ArrayList<>();
         boolean lossless = true;
-        for (Map.Entry<String, List<Example>> task : examples().entrySet()) {
+        for (Map.Entry<String, List<Example>> task :
+                TaskExamples.read(data, limit).entrySet()) {
             Report report = evaluate(task.getValue());
             lossless &= report.lossless();
             Map<String, Object> row = new LinkedHashMap<>();
@@ -212,7 +188,7 @@ public final class HostBenchmark implements Callable<Integer> {
 
     // Loaded anew for every task: adaptive speculation learns, and a task's figures must not depend on the others.
     private Report evaluate(List<Example> examples) {
-        LoadOptions load = LoadOptions.builder().threads(threads).build();
+        LoadOptions load = host().build();
         GenerationOptions options =
                 GenerationOptions.builder().maxTokens(maxTokens).build();
         try (LanguageModel loaded = LanguageModel.load(model, load)) {
@@ -222,54 +198,20 @@ public final class HostBenchmark implements Callable<Integer> {
         }
     }
 
-    private Map<String, List<Example>> examples() throws IOException {
-        if (data.isEmpty()) {
-            return Map.of("built-in", BuiltInPrompts.examples());
-        }
-        if (!Files.isDirectory(data.get())) {
-            throw new ConfigurationException("--data " + data.get() + " is not a directory");
-        }
-        List<Path> files;
-        try (Stream<Path> all = Files.list(data.get())) {
-            files = all.filter(file -> file.getFileName().toString().matches(".*\\.dev\\.jsonl(\\.xz)?"))
-                    .sorted()
-                    .toList();
-        }
-        if (files.isEmpty()) {
-            throw new ConfigurationException("--data " + data.get() + " holds no *.dev.jsonl or *.dev.jsonl.xz");
-        }
-        Map<String, List<Example>> examples = new LinkedHashMap<>();
-        for (Path file : files) {
-            String name = file.getFileName().toString();
-            examples.put(name.substring(0, name.indexOf(".dev.jsonl")), Dataset.read(file, limit));
-        }
-        if (examples.size() > 1) {
-            examples.put("mixed", inTurns(examples.values()));
-        }
-        return examples;
-    }
-
-    // As a server sees them: what one task taught adaptive speculation must not spoil the next.
-    private List<Example> inTurns(Collection<List<Example>> tasks) {
-        List<Example> mixed = new ArrayList<>();
-        for (int i = 0; i < limit; i++) {
-            for (List<Example> task : tasks) {
-                if (i < task.size() && mixed.size() < limit) {
-                    mixed.add(task.get(i));
-                }
-            }
-        }
-        return mixed;
-    }
-
     private void passes(Map<String, Object> figures) throws IOException {
         RandomLlama llama = RandomLlama.ofSize(RANDOM_MODEL_BYTES, vocabulary());
-        Path directory = Files.createTempDirectory("tributary-bench");
-        // Not only when all goes well: an interrupted benchmark must not leave half a gigabyte behind.
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(directory), "tributary-bench-clean-up"));
-        llama.write(directory, model);
-        LoadOptions load =
-                LoadOptions.builder().threads(threads).contextTokens(512).build();
+        LoadOptions load = host().contextTokens(512).build();
+        try (ScratchDirectory scratch = ScratchDirectory.below(Path.of(System.getProperty("java.io.tmpdir")))) {
+            llama.write(scratch.path(), model);
+            measure(llama, scratch.path(), load, figures);
+        }
+    }
+
+    private LoadOptions.Builder host() {
+        return LoadOptions.builder().device("host").threads(threads);
+    }
+
+    private void measure(RandomLlama llama, Path directory, LoadOptions load, Map<String, Object> figures) {
         try (LanguageModel loaded = LanguageModel.load(directory, load);
                 ReadBandwidth memory = new ReadBandwidth(threadCount())) {
             PassCosts costs = new PassCosts(loaded, llama.passBytes(), rounds);
@@ -336,16 +278,6 @@ public final class HostBenchmark implements Callable<Integer> {
                     cost.forwardMillis(),
                     cost.relative(),
                     cost.passMillis());
-        }
-    }
-
-    private static void delete(Path directory) {
-        try (Stream<Path> all = Files.walk(directory)) {
-            for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
-                Files.delete(path);
-            }
-        } catch (IOException e) {
-            System.err.println("tributary: cannot remove " + directory + ": " + e.getMessage());
         }
     }
 }

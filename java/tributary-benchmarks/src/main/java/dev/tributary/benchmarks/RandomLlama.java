@@ -33,8 +33,9 @@ import java.util.SplittableRandom;
 record RandomLlama(int layers, int hidden, int intermediate, int heads, int keyValueHeads, int vocabulary) {
     static final int GAMMA = 4;
 
-    private static final int LORA_RANK = 16;
-    private static final int BYTES = 2; // of a bf16 element
+    static final int LORA_RANK = 16;
+    static final int BYTES = 2; // of a bf16 element
+
     private static final ObjectMapper JSON = JsonMapper.builder().build();
 
     /**
@@ -85,6 +86,21 @@ record RandomLlama(int layers, int hidden, int intermediate, int heads, int keyV
      */
     void write(Path directory, Path tokenizerOf) throws IOException {
         Files.copy(tokenizerOf.resolve("tokenizer.json"), directory.resolve("tokenizer.json"));
+        JsonFile.write(directory.resolve("config.json"), configuration(tokenizerOf, true, 2048));
+        write(directory.resolve("model.safetensors"), baseTensors(true), new SplittableRandom(1));
+        Path streams = Files.createDirectory(directory.resolve("streams"));
+        JsonFile.write(streams.resolve("streams.json"), adapter(streamLayers()));
+        write(streams.resolve("streams.safetensors"), streamTensors(streamLayers()), new SplittableRandom(2));
+    }
+
+    /**
+     * {@return the contents of {@code config.json}}
+     *
+     * @param tokenizerOf a model whose special tokens to take
+     * @param tied whether the LM head is the embedding
+     * @param positions greatest length of a sequence
+     */
+    Map<String, Object> configuration(Path tokenizerOf, boolean tied, int positions) throws IOException {
         JsonNode other = JSON.readTree(Files.readString(tokenizerOf.resolve("config.json")));
         Map<String, Object> config = new LinkedHashMap<>();
         config.put("architectures", List.of("LlamaForCausalLM"));
@@ -96,25 +112,30 @@ record RandomLlama(int layers, int hidden, int intermediate, int heads, int keyV
         config.put("num_attention_heads", heads);
         config.put("num_key_value_heads", keyValueHeads);
         config.put("vocab_size", vocabulary);
-        config.put("max_position_embeddings", 2048);
+        config.put("max_position_embeddings", positions);
         config.put("rms_norm_eps", 1e-5);
         config.put("rope_theta", 10000.0);
-        config.put("tie_word_embeddings", true);
+        config.put("tie_word_embeddings", tied);
         for (String token : List.of("bos_token_id", "eos_token_id")) {
             JsonNode id = other.get(token);
             if (id != null && !id.isNull()) {
                 config.put(token, id);
             }
         }
-        JsonFile.write(directory.resolve("config.json"), config);
-        write(directory.resolve("model.safetensors"), baseTensors(), new SplittableRandom(1));
+        return config;
+    }
 
-        Path streams = Files.createDirectory(directory.resolve("streams"));
+    /**
+     * {@return the contents of {@code streams.json}}
+     *
+     * @param streamLayers N_s
+     */
+    Map<String, Object> adapter(int streamLayers) {
         Map<String, Object> adapter = new LinkedHashMap<>();
         adapter.put("format_version", 1);
         adapter.put("mode", "lossless");
         adapter.put("gamma", GAMMA);
-        adapter.put("stream_layers", streamLayers());
+        adapter.put("stream_layers", streamLayers);
         adapter.put("position", "offset");
         adapter.put(
                 "lora",
@@ -127,8 +148,7 @@ record RandomLlama(int layers, int hidden, int intermediate, int heads, int keyV
                         List.copyOf(linears().keySet())));
         adapter.put("pruning", JSON.nullNode());
         adapter.put("base", Map.of("hidden_size", hidden, "num_hidden_layers", layers, "vocab_size", vocabulary));
-        JsonFile.write(streams.resolve("streams.json"), adapter);
-        write(streams.resolve("streams.safetensors"), streamTensors(), new SplittableRandom(2));
+        return adapter;
     }
 
     /** A linear's place in a layer, and its shape. */
@@ -146,7 +166,12 @@ record RandomLlama(int layers, int hidden, int intermediate, int heads, int keyV
         return linears;
     }
 
-    private Map<String, int[]> baseTensors() {
+    /**
+     * {@return the base's tensors and their shapes, the embedding first, then layer by layer}
+     *
+     * @param tied whether the LM head is the embedding
+     */
+    Map<String, int[]> baseTensors(boolean tied) {
         Map<String, int[]> tensors = new LinkedHashMap<>();
         tensors.put("model.embed_tokens.weight", new int[] {vocabulary, hidden});
         for (int layer = 0; layer < layers; layer++) {
@@ -158,13 +183,21 @@ record RandomLlama(int layers, int hidden, int intermediate, int heads, int keyV
             tensors.put(prefix + "post_attention_layernorm.weight", new int[] {hidden});
         }
         tensors.put("model.norm.weight", new int[] {hidden});
+        if (!tied) {
+            tensors.put("lm_head.weight", new int[] {vocabulary, hidden});
+        }
         return tensors;
     }
 
-    private Map<String, int[]> streamTensors() {
+    /**
+     * {@return the adapter's tensors and their shapes}
+     *
+     * @param streamLayers N_s
+     */
+    Map<String, int[]> streamTensors(int streamLayers) {
         Map<String, int[]> tensors = new LinkedHashMap<>();
         tensors.put("stream_embeddings", new int[] {GAMMA, hidden});
-        for (int layer = layers - streamLayers(); layer < layers; layer++) {
+        for (int layer = layers - streamLayers; layer < layers; layer++) {
             String prefix = "layers." + layer + ".";
             linears().forEach((name, linear) -> {
                 tensors.put(prefix + linear.block() + "." + name + ".lora_A", new int[] {LORA_RANK, linear.in()});
@@ -175,6 +208,21 @@ record RandomLlama(int layers, int hidden, int intermediate, int heads, int keyV
     }
 
     private static void write(Path file, Map<String, int[]> tensors, SplittableRandom random) throws IOException {
+        try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file), 1 << 20)) {
+            out.write(header(tensors));
+            for (Map.Entry<String, int[]> tensor : tensors.entrySet()) {
+                boolean norm = tensor.getKey().endsWith("norm.weight");
+                write(out, elements(tensor.getValue()), norm, random);
+            }
+        }
+    }
+
+    /**
+     * {@return what stands before the data of a safetensors file: a multiple of 8 bytes}
+     *
+     * @param tensors bf16 tensors in the order of their data, and their shapes
+     */
+    static byte[] header(Map<String, int[]> tensors) throws IOException {
         Map<String, Object> header = new LinkedHashMap<>();
         long offset = 0;
         for (Map.Entry<String, int[]> tensor : tensors.entrySet()) {
@@ -185,22 +233,15 @@ record RandomLlama(int layers, int hidden, int intermediate, int heads, int keyV
             offset = end;
         }
         String text = JSON.writeValueAsString(header);
-        // The data begin at a multiple of 8 bytes.
         byte[] json = (text + " ".repeat(Math.floorMod(-text.length(), 8))).getBytes(StandardCharsets.UTF_8);
-        try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file), 1 << 20)) {
-            out.write(ByteBuffer.allocate(8)
-                    .order(ByteOrder.LITTLE_ENDIAN)
-                    .putLong(json.length)
-                    .array());
-            out.write(json);
-            for (Map.Entry<String, int[]> tensor : tensors.entrySet()) {
-                boolean norm = tensor.getKey().endsWith("norm.weight");
-                write(out, elements(tensor.getValue()), norm, random);
-            }
-        }
+        return ByteBuffer.allocate(Long.BYTES + json.length)
+                .order(ByteOrder.LITTLE_ENDIAN)
+                .putLong(json.length)
+                .put(json)
+                .array();
     }
 
-    private static long elements(int[] shape) {
+    static long elements(int[] shape) {
         return Arrays.stream(shape).asLongStream().reduce(1, Math::multiplyExact);
     }
 

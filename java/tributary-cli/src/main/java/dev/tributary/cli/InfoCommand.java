@@ -50,6 +50,7 @@ final class InfoCommand implements Callable<Integer> {
         row("together", Figures.bytes(info.weightBytes() + info.cacheBytes() + info.workspaceBytes()));
         heading("Device");
         row("computes on", info.device());
+        info.deviceNote().ifPresent(note -> row("not on a GPU", note));
     }
 
     private void show(ModelInfo.Streams streams, long base) {

@@ -22,14 +22,20 @@ final class ModelArguments {
             description = "Model directory; left out: the bundled models/demo.")
     private Optional<Path> model = Optional.empty();
 
-    @Option(names = "--device", paramLabel = "NAME", order = 11, description = "Where to compute: auto or host.")
+    @Option(
+            names = "--device",
+            paramLabel = "NAME",
+            order = 11,
+            description =
+                    "Where to compute: host, cuda or cuda:N (GPU number N); left out or auto: a GPU where one can be"
+                            + " used, else the host.")
     private Optional<String> device = Optional.empty();
 
     @Option(
             names = "--threads",
             paramLabel = "N",
             order = 12,
-            description = "Threads of the host; left out or 0: one per core.")
+            description = "Threads of the host, which then computes; left out or 0: one per core.")
     private Optional<Integer> threads = Optional.empty();
 
     @Option(
@@ -73,6 +79,7 @@ final class ModelArguments {
         if (adapter.none) {
             options.withoutStreams();
         }
+        Usage.check(command, "--threads", options::build);
         try (LoadProgress progress = new LoadProgress(terminal)) {
             return LanguageModel.load(directory(), options.listener(progress).build());
         }

@@ -3,9 +3,11 @@ package dev.tributary.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -44,6 +46,9 @@ final class CommandLineTest {
                 "generate a --streams s --no-streams                 | mutually exclusive",
                 "generate a --threads -1                             | --threads",
                 "generate a --device tpu                             | --device",
+                "generate a --device cuda:                           | auto, host, cuda or cuda:N",
+                "generate a --device cuda:-1                         | --device",
+                "generate a --device cuda:0 --threads 2              | only the host has threads",
                 "generate a --context 3                              | --context",
                 "generate a --rounds 2                               | --rounds belongs to --compare",
                 "generate a --compare --rounds 0                     | --rounds",
@@ -91,6 +96,23 @@ final class CommandLineTest {
             String message = capture.diagnostics().getFirst();
             assertTrue(message.startsWith("tributary: "), message);
             assertTrue(message.contains(directory.toString()), message);
+        }
+    }
+
+    @Test
+    void aGpuThatCannotBeUsedIsOneLineAndStatus1() {
+        for (String command : List.of("info", "generate a")) {
+            Capture capture = new Capture();
+            List<String> line = new ArrayList<>(List.of(command.split(" ", -1)));
+            line.addAll(List.of("--device", "cuda"));
+            int status = capture.run(line.toArray(String[]::new));
+            assumeTrue(status != 0, "a GPU can be used here");
+            assertEquals(1, status);
+            assertEquals("", capture.output());
+            assertEquals(1, capture.diagnostics().size(), capture.diagnostics()::toString);
+            String message = capture.diagnostics().getFirst();
+            assertTrue(message.startsWith("tributary: "), message);
+            assertTrue(message.contains("NVIDIA driver") || message.contains("libtributary_cuda"), message);
         }
     }
 

@@ -3,7 +3,10 @@ package dev.tributary.kernels;
 
 import dev.tributary.kernels.ffi.Tributary;
 
-/** Type of a tensor's elements. */
+/**
+ * Type of a tensor's elements. Weights and KV cache are BF16 or F16, activations F32; activations that only feed matrix
+ * products may have the weight's type instead, to which the product rounds them anyway.
+ */
 public enum DType {
     /** IEEE 754 binary32. */
     F32(Tributary.TRIB_DTYPE_F32(), 4),

@@ -44,12 +44,32 @@ public final class KernelContext implements AutoCloseable {
      * @throws KernelException if the native library cannot be loaded, or there is no memory for the context
      */
     public static KernelContext host(int threads) {
+        return create(Tributary.TRIB_BACKEND_HOST(), 0, KernelParams.count("threads", threads), 0);
+    }
+
+    /**
+     * A context on an NVIDIA GPU, whose library {@link #loadBackend} has loaded. It is to be closed, before its stream
+     * is destroyed.
+     *
+     * @param device ordinal of the device, as the CUDA runtime counts
+     * @param stream the cudaStream_t that operations are enqueued on, which stays the caller's; 0 for the default stream
+     * @return the context
+     * @throws KernelException if the native library cannot be loaded, the backend is not loaded
+     *     ({@link Status#BACKEND_MISSING}), the device cannot be used, or there is no memory for the context
+     */
+    public static KernelContext cuda(int device, long stream) {
+        return create(Tributary.TRIB_BACKEND_CUDA(), KernelParams.count("device", device), 0, stream);
+    }
+
+    private static KernelContext create(int backend, int device, int threads, long stream) {
         NativeLibrary.require();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment params = arena.allocate(trib_context_params.layout());
             trib_context_params.struct_size(params, (int) params.byteSize());
-            trib_context_params.backend(params, Tributary.TRIB_BACKEND_HOST());
-            trib_context_params.threads(params, KernelParams.count("threads", threads));
+            trib_context_params.backend(params, backend);
+            trib_context_params.device(params, device);
+            trib_context_params.threads(params, threads);
+            trib_context_params.stream(params, stream);
             MemorySegment created = arena.allocate(ValueLayout.ADDRESS);
             check(Tributary.trib_context_create(params, created));
             return new KernelContext(created.get(ValueLayout.ADDRESS, 0));

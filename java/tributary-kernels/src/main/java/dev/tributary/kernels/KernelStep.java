@@ -268,4 +268,42 @@ public final class KernelStep {
         trib_step.page_table(segment, pageTable);
         return this;
     }
+
+    /**
+     * Sets {@code boundMainRows}: what the host knows of the pass, or of all passes that one captured graph serves. A
+     * GPU sizes its launches by the bounds, so that a small pass in a large capacity stays cheap; they never change a
+     * row's bits. A pass with more rows than its bound is the caller's mistake, and rows beyond it may be left out.
+     *
+     * @param rows main rows are at most this many, itself at most R; 0 = R
+     * @return this step
+     */
+    public KernelStep boundMainRows(int rows) {
+        trib_step.bound_main_rows(segment, KernelParams.count("boundMainRows", rows));
+        return this;
+    }
+
+    /**
+     * Sets {@code boundStreamRows}, likewise.
+     *
+     * @param rows stream rows are at most this many, itself at most Q; 0 = Q
+     * @return this step
+     * @see #boundMainRows
+     */
+    public KernelStep boundStreamRows(int rows) {
+        trib_step.bound_stream_rows(segment, KernelParams.count("boundStreamRows", rows));
+        return this;
+    }
+
+    /**
+     * Sets {@code boundContext}, likewise.
+     *
+     * @param positions every row's position ({@link #rowPosition}) is below it, itself at most P ·
+     *     {@link KernelLimits#PAGE_TOKENS}; 0 = that
+     * @return this step
+     * @see #boundMainRows
+     */
+    public KernelStep boundContext(int positions) {
+        trib_step.bound_context(segment, KernelParams.count("boundContext", positions));
+        return this;
+    }
 }

@@ -21,18 +21,43 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Where libtributary is looked for: the file that the system property names, else the resource of this jar, extracted to
+ * Where a native library is looked for: the file that a system property names, else the resource of a jar, extracted to
  * a cache directory. A property that names no file is an error; the resource is not used in its stead.
  *
- * @param property value of {@value #PROPERTY}
+ * @param library what is looked for
+ * @param property value of the library's property
  * @param resources where resources are read from
  * @param resource name of the resource
  * @param cache directory to extract to
  * @param temporary directory for a private copy when the cache cannot be written
  */
 record LibrarySearch(
-        Optional<String> property, Resources resources, String resource, Optional<Path> cache, Path temporary) {
-    static final String PROPERTY = "tributary.library.path";
+        Library library,
+        Optional<String> property,
+        Resources resources,
+        String resource,
+        Optional<Path> cache,
+        Path temporary) {
+    /** The libraries of this project. */
+    enum Library {
+        /** The front door and the host backend. */
+        HOST("libtributary", "tributary.library.path", "not in this jar"),
+        /** The CUDA backend, whose jar is beside those of classes: many need no GPU, and it is large. */
+        CUDA(
+                "libtributary_cuda",
+                "tributary.cuda.library.path",
+                "in no jar here; tributary-cuda with classifier linux-x86_64-cuda13 holds it");
+
+        final String file;
+        final String property;
+        private final String absence;
+
+        Library(String file, String property, String absence) {
+            this.file = file;
+            this.property = property;
+            this.absence = absence;
+        }
+    }
 
     /** Opens a resource by its absolute name, or returns null when there is none. */
     @FunctionalInterface
@@ -41,12 +66,18 @@ record LibrarySearch(
         InputStream open(String name) throws IOException;
     }
 
-    static LibrarySearch ofThisProcess() {
+    static LibrarySearch ofThisProcess(Library library) {
+        ClassLoader loader = LibrarySearch.class.getClassLoader();
         return new LibrarySearch(
-                Optional.ofNullable(System.getProperty(PROPERTY)),
-                name -> LibrarySearch.class.getResourceAsStream("/" + name),
-                "META-INF/native/" + platform(System.getProperty("os.name"), System.getProperty("os.arch"))
-                        + "/libtributary.so",
+                library,
+                Optional.ofNullable(System.getProperty(library.property)),
+                // This jar's own comes first; what lies in no package may also come from any other jar of the loader.
+                name -> {
+                    InputStream own = LibrarySearch.class.getResourceAsStream("/" + name);
+                    return own != null || loader == null ? own : loader.getResourceAsStream(name);
+                },
+                "META-INF/native/" + platform(System.getProperty("os.name"), System.getProperty("os.arch")) + "/"
+                        + library.file + ".so",
                 cacheDirectory(System.getenv("XDG_CACHE_HOME"), System.getProperty("user.home")),
                 Path.of(System.getProperty("java.io.tmpdir")));
     }
@@ -81,41 +112,44 @@ record LibrarySearch(
         if (property.isPresent()) {
             return named(property.get());
         }
-        byte[] library;
+        byte[] content;
         try (InputStream stream = resources.open(resource)) {
             if (stream == null) {
-                throw missing(
-                        "system property " + PROPERTY + " (not set), resource " + resource + " (not in this jar)");
+                throw missing(notSet() + ", resource " + resource + " (" + library.absence + ")");
             }
-            library = stream.readAllBytes();
+            content = stream.readAllBytes();
         } catch (IOException error) {
-            throw missing("system property " + PROPERTY + " (not set), resource " + resource + " (" + error + ")");
+            throw missing(notSet() + ", resource " + resource + " (" + error + ")");
         }
-        return extract(library);
+        return extract(content);
     }
 
-    private static Path named(String path) {
+    private String notSet() {
+        return "system property " + library.property + " (not set)";
+    }
+
+    private Path named(String path) {
         try {
             Path file = Path.of(path).toAbsolutePath();
             if (Files.isRegularFile(file)) {
                 return file;
             }
-            throw missing("system property " + PROPERTY + " (" + path + ": "
+            throw missing("system property " + library.property + " (" + path + ": "
                     + (Files.exists(file) ? "not a file" : "no such file") + ")");
         } catch (InvalidPathException error) {
-            throw missing("system property " + PROPERTY + " (" + error.getMessage() + ")");
+            throw missing("system property " + library.property + " (" + error.getMessage() + ")");
         }
     }
 
-    private Path extract(byte[] library) {
-        String hash = sha256(library);
+    private Path extract(byte[] content) {
+        String hash = sha256(content);
         // The hash in the name keeps builds of one ABI apart, so that none is ever overwritten while in use.
-        String name = "libtributary-" + hash.substring(0, 16) + ".so";
+        String name = library.file + "-" + hash.substring(0, 16) + ".so";
         List<String> tried = new ArrayList<>();
         if (cache.isPresent()) {
             Path folder = cache.get().resolve("abi-" + Tributary.TRIB_ABI_VERSION());
             try {
-                return cached(library, folder, name);
+                return cached(content, folder, name);
             } catch (IOException error) {
                 tried.add("cache " + folder + " (" + error + ")");
             }
@@ -128,13 +162,13 @@ record LibrarySearch(
             folder.toFile().deleteOnExit();
             Path file = folder.resolve(name);
             file.toFile().deleteOnExit();
-            write(library, file);
+            write(content, file);
             return file;
         } catch (IOException error) {
             tried.add("temporary directory " + temporary + " (" + error + ")");
         }
-        throw missing("system property " + PROPERTY + " (not set), resource " + resource
-                + " (found, but could not be extracted: " + String.join(", ", tried) + ")");
+        throw missing(notSet() + ", resource " + resource + " (found, but could not be extracted: "
+                + String.join(", ", tried) + ")");
     }
 
     private static Path cached(byte[] library, Path folder, String name) throws IOException {
@@ -168,7 +202,7 @@ record LibrarySearch(
         }
     }
 
-    private static KernelException missing(String places) {
-        return new KernelException(Status.LIBRARY_MISSING, "libtributary was not found; looked at: " + places);
+    private KernelException missing(String places) {
+        return new KernelException(Status.LIBRARY_MISSING, library.file + " was not found; looked at: " + places);
     }
 }

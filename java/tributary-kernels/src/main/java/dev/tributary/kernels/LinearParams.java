@@ -44,7 +44,7 @@ public final class LinearParams extends WorkspaceParams {
     /**
      * Sets {@code x}.
      *
-     * @param x [R + Q, K] F32
+     * @param x [R + Q, K] F32, or of the weight's type, which gives the same bits
      * @return these params
      */
     public LinearParams x(Tensor x) {
@@ -77,7 +77,7 @@ public final class LinearParams extends WorkspaceParams {
     /**
      * Sets {@code y}.
      *
-     * @param y [R + Q, N] F32, or [R + Q, I] with SILU_GATE; may not overlap x
+     * @param y [R + Q, N] F32, or with SILU_GATE [R + Q, I] F32 or of the weight's type, rounded; may not overlap x
      * @return these params
      */
     public LinearParams y(Tensor y) {

@@ -44,7 +44,7 @@ public final class LmHeadParams extends WorkspaceParams {
     /**
      * Sets {@code x}.
      *
-     * @param x [R + Q, h] F32, after the final norm
+     * @param x [R + Q, h] after the final norm: F32, or of the weight's type, which gives the same bits
      * @return these params
      */
     public LmHeadParams x(Tensor x) {

@@ -55,7 +55,7 @@ public final class MultiStreamAttentionParams extends WorkspaceParams {
     /**
      * Sets {@code y}.
      *
-     * @param y [R + Q, q_heads, d] F32
+     * @param y [R + Q, q_heads, d] F32, or BF16 or F16, rounded
      * @return these params
      */
     public MultiStreamAttentionParams y(Tensor y) {

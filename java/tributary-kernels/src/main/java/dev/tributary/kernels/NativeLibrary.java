@@ -31,7 +31,7 @@ final class NativeLibrary {
 
         private static Outcome attempt() {
             try {
-                load(LibrarySearch.ofThisProcess().find());
+                load(LibrarySearch.ofThisProcess(LibrarySearch.Library.HOST).find());
                 return new Loaded(Tributary.trib_version().getString(0));
             } catch (KernelException reason) {
                 return new Failed(reason);

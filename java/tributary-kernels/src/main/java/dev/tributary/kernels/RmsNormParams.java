@@ -64,7 +64,7 @@ public final class RmsNormParams extends KernelParams {
     /**
      * Sets {@code y}.
      *
-     * @param y shaped as x; may be x itself
+     * @param y shaped as x: F32, which may be x itself, or BF16 or F16, rounded, elsewhere than x
      * @return these params
      */
     public RmsNormParams y(Tensor y) {

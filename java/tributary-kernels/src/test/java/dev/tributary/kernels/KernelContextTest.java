@@ -33,6 +33,16 @@ class KernelContextTest {
     }
 
     @Test
+    void gpuNeedsItsBackend() {
+        KernelException error = assertThrows(KernelException.class, () -> KernelContext.cuda(0, 0));
+        assertEquals(KernelException.Status.BACKEND_MISSING, error.status());
+        assertTrue(
+                String.valueOf(error.getMessage()).contains("libtributary_cuda.so"),
+                () -> String.valueOf(error.getMessage()));
+        assertThrows(IllegalArgumentException.class, () -> KernelContext.cuda(-1, 0));
+    }
+
+    @Test
     void operationWorksOnTheCallersMemory() {
         try (KernelContext context = KernelContext.host(1);
                 Arena arena = Arena.ofConfined()) {

@@ -129,6 +129,9 @@ class KernelParamsTest {
     void impossibleCountsAreRefusedAtOnce() {
         try (Arena arena = Arena.ofConfined()) {
             assertThrows(IllegalArgumentException.class, () -> new KernelStep(arena).maxMainRows(-1));
+            assertThrows(IllegalArgumentException.class, () -> new KernelStep(arena).boundMainRows(-1));
+            assertThrows(IllegalArgumentException.class, () -> new KernelStep(arena).boundStreamRows(-1));
+            assertThrows(IllegalArgumentException.class, () -> new KernelStep(arena).boundContext(-1));
             assertThrows(IllegalArgumentException.class, () -> new LmHeadParams(arena).maxRows(-1));
             assertThrows(IllegalArgumentException.class, () -> new LinearParams(arena).workspace(0, -1));
             assertThrows(IllegalArgumentException.class, () -> new LinearParams(arena).partColumns());

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.kernels.KernelException.Status;
+import dev.tributary.kernels.LibrarySearch.Library;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -62,13 +63,33 @@ class LibrarySearchTest {
 
     @Test
     void withoutPropertyAndResourceTheErrorListsBoth() {
-        LibrarySearch search = new LibrarySearch(Optional.empty(), _ -> null, RESOURCE, Optional.of(cache), temporary);
+        LibrarySearch search =
+                new LibrarySearch(Library.HOST, Optional.empty(), _ -> null, RESOURCE, Optional.of(cache), temporary);
         assertMissing(search, "tributary.library.path (not set)", RESOURCE + " (not in this jar)");
+    }
+
+    @Test
+    void theCudaBackendIsLookedForByNamesOfItsOwn() {
+        LibrarySearch search = new LibrarySearch(
+                Library.CUDA,
+                Optional.empty(),
+                _ -> null,
+                "META-INF/native/linux-x86_64/libtributary_cuda.so",
+                Optional.of(cache),
+                temporary);
+        assertMissing(
+                search,
+                "libtributary_cuda was not found",
+                "tributary.cuda.library.path (not set)",
+                "tributary-cuda with classifier linux-x86_64-cuda13 holds it");
+        LibrarySearch ofThisProcess = LibrarySearch.ofThisProcess(Library.CUDA);
+        assertTrue(ofThisProcess.resource().endsWith("/libtributary_cuda.so"), ofThisProcess::resource);
     }
 
     @Test
     void resourceThatCannotBeReadIsAnError() {
         LibrarySearch search = new LibrarySearch(
+                Library.HOST,
                 Optional.empty(),
                 _ -> {
                     throw new IOException("the jar is damaged");
@@ -128,7 +149,12 @@ class LibrarySearchTest {
     @Test
     void unknownHomeGivesAPrivateCopy() {
         LibrarySearch search = new LibrarySearch(
-                Optional.empty(), _ -> new ByteArrayInputStream(LIBRARY), RESOURCE, Optional.empty(), temporary);
+                Library.HOST,
+                Optional.empty(),
+                _ -> new ByteArrayInputStream(LIBRARY),
+                RESOURCE,
+                Optional.empty(),
+                temporary);
         assertTrue(search.find().startsWith(temporary));
     }
 
@@ -175,6 +201,7 @@ class LibrarySearchTest {
 
     private LibrarySearch search(Optional<String> property, byte[] library) {
         return new LibrarySearch(
+                Library.HOST,
                 property,
                 name -> name.equals(RESOURCE) ? new ByteArrayInputStream(library) : null,
                 RESOURCE,

@@ -84,7 +84,7 @@ class NativeLibraryTest {
         ProcessBuilder builder = new ProcessBuilder(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                 "--enable-native-access=ALL-UNNAMED",
-                "-D" + LibrarySearch.PROPERTY + "=" + absent,
+                "-D" + LibrarySearch.Library.HOST.property + "=" + absent,
                 "-cp",
                 location(KernelContext.class) + File.pathSeparator + location(Twice.class),
                 Twice.class.getName());

@@ -40,6 +40,7 @@ final class ArchitectureTest {
     private static final String BINDINGS = "dev.tributary.kernels.ffi..";
     private static final String PUBLIC_API = "dev.tributary";
     private static final String ENGINE = "dev.tributary.engine..";
+    private static final String CUDA = "dev.tributary.cuda..";
     private static final String COMMAND = "dev.tributary.cli..";
     private static final String DOWNCALLS = "java\\.lang\\.foreign\\.(Linker|SymbolLookup|FunctionDescriptor)(\\$.*)?";
 
@@ -89,10 +90,33 @@ final class ArchitectureTest {
     @ArchTest
     static final ArchRule only_the_cuda_module_knows_bytedeco = noClasses()
             .that()
-            .resideOutsideOfPackage("dev.tributary.cuda..")
+            .resideOutsideOfPackage(CUDA)
             .should()
             .dependOnClassesThat()
             .resideInAPackage("org.bytedeco..");
+
+    @ArchTest
+    static final ArchRule the_cuda_module_knows_devices_and_kernels = classes()
+            .that()
+            .resideInAPackage(CUDA)
+            .should()
+            .onlyDependOnClassesThat(resideInAnyPackage(
+                    CUDA,
+                    PUBLIC_API,
+                    "dev.tributary.engine.device",
+                    "dev.tributary.kernels",
+                    "org.bytedeco..",
+                    "java..",
+                    "org.jspecify.."));
+
+    /** It is found as a service, so that everything works without it. */
+    @ArchTest
+    static final ArchRule nobody_knows_the_cuda_module = noClasses()
+            .that()
+            .resideOutsideOfPackage(CUDA)
+            .should()
+            .dependOnClassesThat()
+            .resideInAPackage(CUDA);
 
     /** Such a call stops the garbage collector for as long as it runs, and nobody bounds a kernel's time. */
     @ArchTest

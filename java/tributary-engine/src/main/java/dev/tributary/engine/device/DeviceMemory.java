@@ -12,12 +12,20 @@ public interface DeviceMemory extends AutoCloseable {
     long bytes();
 
     /**
-     * Copies host memory to the device, done on return.
+     * Copies host memory to the device, in stream order. The source may change on return.
      *
      * @param offset first byte written
      * @param source what to write
      */
     void write(long offset, MemorySegment source);
+
+    /**
+     * Copies from the device, behind all that was asked of it before; done on return.
+     *
+     * @param offset first byte read
+     * @param target where to
+     */
+    void read(long offset, MemorySegment target);
 
     /** Frees the memory; nothing may use its address any more. */
     @Override

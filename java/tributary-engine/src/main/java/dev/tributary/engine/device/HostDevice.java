@@ -12,6 +12,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.stream.Stream;
 
@@ -73,6 +74,35 @@ public final class HostDevice implements Device {
     }
 
     @Override
+    public boolean isSynchronous() {
+        return true;
+    }
+
+    /** A call costs what it costs: there is nothing to keep. */
+    @Override
+    public DeviceWork record(Runnable launches) {
+        return new DeviceWork() {
+            @Override
+            public void run() {
+                launches.run();
+            }
+
+            @Override
+            public boolean isPrepared() {
+                return true;
+            }
+
+            @Override
+            public OptionalLong deviceNanos() {
+                return OptionalLong.empty();
+            }
+
+            @Override
+            public void close() {}
+        };
+    }
+
+    @Override
     public DeviceMemory allocate(long bytes) {
         return memory(bytes);
     }
@@ -116,6 +146,11 @@ public final class HostDevice implements Device {
         }
 
         @Override
+        public void read(long offset, MemorySegment target) {
+            MemorySegment.copy(host, offset, target, 0, target.byteSize());
+        }
+
+        @Override
         public void close() {
             if (device.arenas.remove(arena)) {
                 arena.close();
@@ -126,6 +161,6 @@ public final class HostDevice implements Device {
         public void push() {}
 
         @Override
-        public void pull() {}
+        public void pull(long offset, long bytes) {}
     }
 }

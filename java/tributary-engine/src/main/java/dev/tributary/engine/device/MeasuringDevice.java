@@ -49,6 +49,16 @@ public final class MeasuringDevice implements Device {
     }
 
     @Override
+    public boolean isSynchronous() {
+        return device.isSynchronous();
+    }
+
+    @Override
+    public DeviceWork record(Runnable launches) {
+        throw new IllegalStateException("nothing runs on a device that only counts");
+    }
+
+    @Override
     public DeviceMemory allocate(long size) {
         bytes += size;
         return new Imagined(size);
@@ -77,6 +87,9 @@ public final class MeasuringDevice implements Device {
         public void write(long offset, MemorySegment source) {}
 
         @Override
+        public void read(long offset, MemorySegment target) {}
+
+        @Override
         public void close() {}
     }
 
@@ -90,6 +103,6 @@ public final class MeasuringDevice implements Device {
         public void push() {}
 
         @Override
-        public void pull() {}
+        public void pull(long offset, long size) {}
     }
 }

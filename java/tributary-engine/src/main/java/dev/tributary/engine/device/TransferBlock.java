@@ -14,9 +14,20 @@ public interface TransferBlock {
     /** {@return the address of the device's side} */
     long address();
 
-    /** Moves the host's side to the device, in stream order. */
+    /** Moves the host's side to the device, in stream order. It must not change until a pull has returned. */
     void push();
 
-    /** Moves the device's side to the host and waits until it is there. */
-    void pull();
+    /**
+     * Moves a part of the device's side to the host and waits until it is there, and with it all that was asked of the
+     * device before.
+     *
+     * @param offset first byte
+     * @param bytes how many
+     */
+    void pull(long offset, long bytes);
+
+    /** Moves all of the device's side to the host, likewise. */
+    default void pull() {
+        pull(0, host().byteSize());
+    }
 }

@@ -26,6 +26,8 @@ public final class BudgetPolicy {
     private static final int TYPICAL_ROWS = 16;
     /** How much less than a row's cost a path may seem worth and still be looked at: estimates err. */
     private static final double HESITATION = 0.25;
+    /** Where rows cost next to nothing a tree would grow to its limit: such paths are not worth the time to look at. */
+    private static final double NEGLIGIBLE_PROBABILITY = 0.002;
 
     private final PassCosts costs;
     private final int gamma;
@@ -55,7 +57,7 @@ public final class BudgetPolicy {
     public float leastProbability(double context) {
         double one = costs.verify(1, 0, context);
         double row = (costs.verify(TYPICAL_ROWS, 0, context) - one) / (TYPICAL_ROWS - 1);
-        return (float) (HESITATION * row / one);
+        return (float) Math.max(NEGLIGIBLE_PROBABILITY, HESITATION * row / one);
     }
 
     /** One sequence's part in the next pass: its tree, grown to the greatest size, and what it may do. */

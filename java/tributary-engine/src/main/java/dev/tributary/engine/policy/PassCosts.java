@@ -3,8 +3,9 @@ package dev.tributary.engine.policy;
 
 /**
  * What a pass costs, learnt from passes: a piecewise linear curve over rows for verifying passes, one over stream rows
- * for drafting passes, and what attention adds for each row and each token of its context. A stream row inside a
- * verifying pass counts as a fraction of a main row. Nanoseconds.
+ * for drafting passes, and what attention adds for each token of the context: once for all rows, which share the reading
+ * of the cache, and once for each row. A stream row inside a verifying pass counts as a fraction of a main row, and the
+ * first of them adds launches. Nanoseconds.
  */
 public final class PassCosts {
     private static final int[] KNOTS = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096};
@@ -17,22 +18,33 @@ public final class PassCosts {
     private static final double LEAST_SHARE = 0.1;
 
     private final double streamLayerFraction;
-    private final double nanosPerKey;
+    private final Context attention;
+    private final double streamLaunches;
     private double streamRowFraction;
     private final Curve verify = new Curve();
     private final Curve draft = new Curve();
+
+    /**
+     * What attention takes for each token of the context.
+     *
+     * @param once nanoseconds, whatever the number of rows
+     * @param perRow nanoseconds for each main row
+     */
+    public record Context(double once, double perRow) {}
 
     /**
      * No pass seen yet.
      *
      * @param streamRowFraction time of a stream row over that of a main row, until it is measured
      * @param streamLayerFraction layers that hold streams over all layers
-     * @param nanosPerKey what attention takes for one main row and one token of its context
+     * @param streamLaunches what a verifying pass takes longer because it has streams, however few
+     * @param attention what attention takes
      */
-    public PassCosts(double streamRowFraction, double streamLayerFraction, double nanosPerKey) {
+    public PassCosts(double streamRowFraction, double streamLayerFraction, double streamLaunches, Context attention) {
         this.streamRowFraction = streamRowFraction;
         this.streamLayerFraction = streamLayerFraction;
-        this.nanosPerKey = nanosPerKey;
+        this.streamLaunches = streamLaunches;
+        this.attention = attention;
     }
 
     /**
@@ -50,7 +62,8 @@ public final class PassCosts {
             verify.observe(mainRows, dense);
             return;
         }
-        double seen = Math.clamp((verify.rowsOf(dense) - mainRows) / streamRows, 0, MOST_FRACTION);
+        double rows = verify.rowsOf(Math.max(dense - streamLaunches, LEAST_SHARE * dense));
+        double seen = Math.clamp((rows - mainRows) / streamRows, 0, MOST_FRACTION);
         streamRowFraction += (seen < streamRowFraction ? QUICKER_RATE : SLOWER_RATE) * (seen - streamRowFraction);
     }
 
@@ -74,7 +87,9 @@ public final class PassCosts {
      * @return nanoseconds
      */
     public double verify(int mainRows, int streamRows, double context) {
-        return verify.at(mainRows + streamRowFraction * streamRows) + attention(mainRows, streamRows, context);
+        return verify.at(mainRows + streamRowFraction * streamRows)
+                + (streamRows > 0 ? streamLaunches : 0)
+                + attention(mainRows, streamRows, context);
     }
 
     /**
@@ -94,7 +109,8 @@ public final class PassCosts {
     }
 
     private double attention(int mainRows, int streamRows, double context) {
-        return nanosPerKey * context * (mainRows + streamLayerFraction * streamRows);
+        double layers = mainRows > 0 ? 1 : streamLayerFraction;
+        return context * (attention.once * layers + attention.perRow * (mainRows + streamLayerFraction * streamRows));
     }
 
     private static final class Curve {

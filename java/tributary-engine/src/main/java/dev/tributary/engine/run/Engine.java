@@ -301,6 +301,7 @@ public final class Engine implements AutoCloseable {
         boolean prefills = plan(model, policy);
         StepPlan plan = decoder.plan();
         decoder.verify(model.streams().isPresent());
+        boolean typical = decoder.wasPrepared() && !prefills;
         int mainRows = plan.mainRows();
         int streamRows = plan.streamRows();
 
@@ -310,13 +311,15 @@ public final class Engine implements AutoCloseable {
         }
         running.removeIf(sequence -> sequence.ended().isPresent());
         long verified = System.nanoTime();
-        if (!prefills) {
+        if (typical) {
             costs.observeVerify(mainRows, streamRows, context, verified - begin);
         }
         if (!drafting.isEmpty()) {
             draft(decoder);
             long nanos = System.nanoTime() - verified;
-            costs.observeDraft(drafting.size() * model.gamma(), context, nanos);
+            if (decoder.wasPrepared()) {
+                costs.observeDraft(drafting.size() * model.gamma(), context, nanos);
+            }
             drafting.forEach(sequence -> sequence.addDraftTime(nanos));
         }
     }

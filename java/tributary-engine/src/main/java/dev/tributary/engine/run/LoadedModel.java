@@ -10,7 +10,7 @@ import dev.tributary.ModelInfo;
 import dev.tributary.engine.cache.PagePool;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
-import dev.tributary.engine.device.HostDevice;
+import dev.tributary.engine.device.DeviceSelection;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.device.MeasuringDevice;
 import dev.tributary.engine.model.LlamaWeights;
@@ -126,24 +126,26 @@ public final class LoadedModel implements AutoCloseable {
             LlamaWeights weights,
             Optional<StreamsAdapter> adapter,
             LoadOptions options) {
-        Device device = openDevice(options);
+        DeviceSelection.Choice choice = DeviceSelection.ofThisProcess().open(options);
         Arena arena = Arena.ofConfined();
         try {
-            return upload(device, arena, config, tokenizer, weights, adapter, options);
+            return upload(choice, arena, config, tokenizer, weights, adapter, options);
         } catch (KernelException e) {
-            closeAll(device, arena);
-            throw new DeviceException(String.valueOf(e.getMessage()), e);
+            DeviceException failure = new DeviceException(String.valueOf(e.getMessage()), e);
+            closeAfter(failure, choice.device(), arena);
+            throw failure;
         } catch (Throwable e) {
-            closeAll(device, arena);
+            closeAfter(e, choice.device(), arena);
             throw e;
         }
     }
 
-    private static Device openDevice(LoadOptions options) {
+    /** Frees what it can: a device that failed may refuse that too, which is not what went wrong. */
+    private static void closeAfter(Throwable failure, Device device, Arena arena) {
         try {
-            return new HostDevice(options.threads());
-        } catch (KernelException e) {
-            throw new DeviceException(String.valueOf(e.getMessage()), e);
+            closeAll(device, arena);
+        } catch (RuntimeException e) {
+            failure.addSuppressed(e);
         }
     }
 
@@ -156,13 +158,14 @@ public final class LoadedModel implements AutoCloseable {
     }
 
     private static LoadedModel upload(
-            Device device,
+            DeviceSelection.Choice choice,
             Arena arena,
             ModelConfig config,
             Tokenizer tokenizer,
             LlamaWeights weights,
             Optional<StreamsAdapter> adapter,
             LoadOptions options) {
+        Device device = choice.device();
         int context = contextTokens(config, options);
         int gamma = adapter.map(a -> a.config().gamma()).orElse(0);
         int treeRows = Math.min(options.maxSequences() * Limits.MAX_TREE, MOST_TREE_ROWS);
@@ -181,11 +184,12 @@ public final class LoadedModel implements AutoCloseable {
             default -> DType.BF16;
         };
         long weightBytes = DecoderWeights.requiredBytes(device, config, weights, adapter);
+        // The residual stream, q, k and v in F32; what feeds products in the weights' type.
+        long queryColumns = (long) config.attentionHeads() * config.headDimension();
+        long keyValueColumns = 2L * config.keyValueHeads() * config.headDimension();
         long rowBytes = (long) capacity.rows()
-                * Float.BYTES
-                * (2L * config.hiddenSize()
-                        + (2L * config.attentionHeads() + 2L * config.keyValueHeads()) * config.headDimension()
-                        + config.intermediateSize());
+                * (Float.BYTES * (config.hiddenSize() + queryColumns + keyValueColumns)
+                        + dtype.byteSize() * (config.hiddenSize() + queryColumns + config.intermediateSize()));
         KvCache onePage = new KvCache(0, dtype, config.layers(), 1, config.keyValueHeads(), config.headDimension());
         long limit = options.memoryLimit() > 0 ? options.memoryLimit() : device.availableBytes();
         // Refused before anything is uploaded, by what is certain to be needed; then exactly.
@@ -194,7 +198,9 @@ public final class LoadedModel implements AutoCloseable {
         KvCache imagined = new KvCache(
                 MeasuringDevice.NO_ADDRESS, dtype, config.layers(), 1, config.keyValueHeads(), config.headDimension());
         long workspaceBytes = Decoder.requiredBytes(device, config, uploaded, capacity, imagined, context);
-        int cachePages = budget(limit, uploaded.bytes(), workspaceBytes, onePage.byteSize(), capacity);
+        // A device that hands its memory out in blocks has less left than what was asked of it tells.
+        long left = Math.min(limit, Math.addExact(uploaded.bytes(), device.availableBytes()));
+        int cachePages = budget(left, uploaded.bytes(), workspaceBytes, onePage.byteSize(), capacity);
         KvCache shape =
                 new KvCache(0, dtype, config.layers(), cachePages, config.keyValueHeads(), config.headDimension());
         DeviceMemory cacheMemory = device.allocate(shape.byteSize());
@@ -218,6 +224,7 @@ public final class LoadedModel implements AutoCloseable {
                 weights.parameters(),
                 context,
                 device.description(),
+                choice.note(),
                 uploaded.bytes(),
                 cacheMemory.bytes(),
                 workspaceBytes,
@@ -304,6 +311,10 @@ public final class LoadedModel implements AutoCloseable {
 
     Decoder decoder() {
         return decoder;
+    }
+
+    Device device() {
+        return device;
     }
 
     StepCapacity capacity() {

@@ -3,9 +3,9 @@ package dev.tributary.engine.step;
 
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
+import dev.tributary.engine.device.DeviceWork;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.device.MeasuringDevice;
-import dev.tributary.engine.device.TransferBlock;
 import dev.tributary.engine.model.ModelConfig;
 import dev.tributary.engine.model.RopeTable;
 import dev.tributary.engine.model.StreamsConfig;
@@ -30,8 +30,12 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,6 +46,9 @@ import org.jspecify.annotations.Nullable;
  * N_s layers run both. Everything that differs from pass to pass is data of the plan.
  */
 public final class Decoder {
+    /** Shapes that are kept: more than a server meets in one period of its day. A graph takes about a megabyte. */
+    private static final int MOST_WORKS = 96;
+
     private final Device device;
     private final KernelContext kernels;
     private final Arena arena;
@@ -67,12 +74,14 @@ public final class Decoder {
 
     private final EmbedParams embed;
     private final List<LayerLaunches> mainLayers = new ArrayList<>();
+    private final List<LayerLaunches> plainLayers = new ArrayList<>();
     private final List<LayerLaunches> jointLayers = new ArrayList<>();
     private final List<LayerLaunches> draftLayers = new ArrayList<>();
     private final GatherRowsParams keep;
     private final @Nullable InsertStreamsParams insert;
     private final @Nullable InsertStreamsParams insertDeferred;
-    private final RmsNormParams finalNorm;
+    private final RmsNormParams mainNorm;
+    private final RmsNormParams jointNorm;
     private final @Nullable RmsNormParams draftNorm;
     private final LmHeadParams mainHead;
     private final @Nullable LmHeadParams jointHead;
@@ -81,7 +90,11 @@ public final class Decoder {
     private final VerifyTreeParams verifyGreedy;
     private final CommitPathParams commit;
     private @Nullable LogitLaunches logitLaunches;
+    /** What was run lately, by shape; the shape that was not run for the longest time comes first. */
+    private final Map<PassShape, DeviceWork> works = new LinkedHashMap<>(16, 0.75f, true);
 
+    private boolean prepared;
+    private long walked;
     private long forwardNanos;
     private long verifyNanos;
 
@@ -121,10 +134,10 @@ public final class Decoder {
         Allocation allocation = new Allocation();
         int rows = capacity.rows();
         x = allocation.floats(rows, config.hiddenSize());
-        normed = allocation.floats(rows, config.hiddenSize());
+        normed = allocation.operands(rows, config.hiddenSize());
         qkv = allocation.floats(rows, (config.attentionHeads() + 2L * config.keyValueHeads()) * config.headDimension());
-        attended = allocation.floats(rows, (long) config.attentionHeads() * config.headDimension());
-        gated = allocation.floats(rows, config.intermediateSize());
+        attended = allocation.operands(rows, (long) config.attentionHeads() * config.headDimension());
+        gated = allocation.operands(rows, config.intermediateSize());
         kept = allocation.floats(capacity.mainRows(), config.hiddenSize());
         streamK = allocation.streamScratch();
         streamV = allocation.streamScratch();
@@ -143,6 +156,8 @@ public final class Decoder {
             if (layer < firstStreamLayer) {
                 mainLayers.add(launches(layer, plan, Rows.MAIN));
             } else {
+                // A pass without streams is spared what only streams need.
+                plainLayers.add(launches(layer, plan, Rows.MAIN));
                 jointLayers.add(launches(layer, plan, Rows.ALL));
                 draftLayers.add(launches(layer, draftPlan, Rows.STREAM));
             }
@@ -152,8 +167,9 @@ public final class Decoder {
                 .count(plan.mainRowCount())
                 .x(x)
                 .y(kept);
-        finalNorm = norm(plan, Rows.ALL, weights.finalNorm());
-        mainHead = head(plan, plan.jointLogitRows(), plan.mainLogitCount(), capacity.mainRows(), 0, 0);
+        mainNorm = norm(plan, Rows.MAIN, weights.finalNorm());
+        jointNorm = norm(plan, Rows.ALL, weights.finalNorm());
+        mainHead = head(plan, plan.jointLogitRows(), plan.mainLogitCount(), capacity.mainRows(), 0);
         if (streams.isPresent()) {
             Tensor embeddings = streams.get().embeddings();
             insert = insertion(plan, x, embeddings);
@@ -161,10 +177,9 @@ public final class Decoder {
             draftNorm = norm(draftPlan, Rows.STREAM, weights.finalNorm());
             int k = capacity.candidates();
             int q = capacity.streamRows();
-            jointHead = head(plan, plan.jointLogitRows(), plan.jointLogitCount(), rows, k, 0);
-            streamHead = head(plan, plan.streamLogitRows(), plan.streamLogitCount(), q, k, capacity.mainRows());
-            draftHead = head(
-                    draftPlan, draftPlan.streamLogitRows(), draftPlan.streamLogitCount(), q, k, capacity.mainRows());
+            jointHead = head(plan, plan.jointLogitRows(), plan.jointLogitCount(), rows, k);
+            streamHead = head(plan, plan.streamLogitRows(), plan.streamLogitCount(), q, k);
+            draftHead = head(draftPlan, draftPlan.streamLogitRows(), draftPlan.streamLogitCount(), q, k);
         } else {
             insert = null;
             insertDeferred = null;
@@ -179,11 +194,7 @@ public final class Decoder {
                 .cache(cache)
                 .accepted(results.acceptedCount(), results.acceptedNode()));
 
-        long needed = 1;
-        for (WorkspaceParams user : workspaceUsers) {
-            needed = Math.max(needed, kernels.workspaceSize(user));
-        }
-        workspace = device.allocate(needed);
+        workspace = device.allocate(Math.max(1, greatestWorkspace(workspaceUsers)));
         for (WorkspaceParams user : workspaceUsers) {
             user.workspace(workspace.address(), workspace.bytes());
         }
@@ -236,14 +247,28 @@ public final class Decoder {
         }
     }
 
-    /** {@return nanoseconds that the layers and the head of the last pass took} */
+    /**
+     * Nanoseconds of the last pass.
+     *
+     * @return those of the layers and the head; where a device is not synchronous, of the whole pass: by its own clock if
+     *     it has one, so that what the host took for launching and waiting is not among them
+     */
     public long forwardNanos() {
         return forwardNanos;
     }
 
-    /** {@return nanoseconds that verification and commit of the last pass took} */
+    /**
+     * Nanoseconds of verification and commit in the last pass.
+     *
+     * @return nanoseconds; 0 where a device is not synchronous, and they are part of {@link #forwardNanos}
+     */
     public long verifyNanos() {
         return verifyNanos;
+    }
+
+    /** {@return whether the last pass took what passes of its shape take: nothing was prepared in it} */
+    public boolean wasPrepared() {
+        return prepared;
     }
 
     /**
@@ -252,66 +277,128 @@ public final class Decoder {
      * @param keepStates whether a drafting pass may follow
      */
     public void verify(boolean keepStates) {
-        long begin = System.nanoTime();
-        kernels.embed(embed);
-        for (LayerLaunches layer : mainLayers) {
-            layer.run(kernels);
-        }
-        if (keepStates) {
-            kernels.gatherRows(keep);
-        }
-        boolean inPassStreams = plan.streamRows() > 0;
-        if (inPassStreams && insert != null) {
-            kernels.insertStreams(insert);
-        }
-        for (LayerLaunches layer : jointLayers) {
-            layer.run(kernels);
-        }
-        kernels.rmsNorm(finalNorm);
-        VerifyTreeParams verification = verifyGreedy;
         if (plan.needsLogits()) {
-            LogitLaunches full = logitLaunches();
-            kernels.lmHead(full.head);
-            verification = full.verify;
-            if (inPassStreams && streamHead != null) {
-                kernels.lmHead(streamHead);
-            }
-        } else {
-            kernels.lmHead(inPassStreams && jointHead != null ? jointHead : mainHead);
+            logitLaunches(); // memory is taken before launches are recorded
         }
-        long walked = System.nanoTime();
-        kernels.verifyTree(verification);
-        kernels.commitPath(commit);
-        results.pull();
-        forwardNanos = walked - begin;
-        verifyNanos = System.nanoTime() - walked;
+        run(plan.verifying(keepStates));
     }
 
     /** Runs the drafting plan: the stream layers and the head, over deferred streams. The plan must be finished. */
     public void draft() {
+        if (draftHead == null) {
+            throw new IllegalStateException("a drafting pass needs a streams adapter");
+        }
+        run(draftPlan.drafting());
+    }
+
+    private void run(PassShape shape) {
+        long begin = System.nanoTime();
+        results.arrange(shape.results());
+        DeviceWork work = works.get(shape);
+        if (work == null) {
+            work = device.record(() -> launch(shape));
+            works.put(shape, work);
+            forgetTheEldest();
+        }
+        prepared = work.isPrepared();
+        walked = begin;
+        work.run();
+        results.pull(shape.streamRows() > 0);
+        long end = System.nanoTime();
+        long forward = device.isSynchronous() && !shape.drafts() ? walked : end;
+        OptionalLong onDevice = work.deviceNanos();
+        forwardNanos = onDevice.orElse(forward - begin);
+        verifyNanos = onDevice.isPresent() ? 0 : end - forward;
+    }
+
+    private void forgetTheEldest() {
+        if (works.size() > MOST_WORKS) {
+            Iterator<DeviceWork> eldest = works.values().iterator();
+            eldest.next().close();
+            eldest.remove();
+        }
+    }
+
+    /** Launches a pass, and nothing else: no memory is taken, nothing is waited for. */
+    private void launch(PassShape shape) {
+        if (shape.drafts()) {
+            launchDraft(shape);
+            return;
+        }
+        plan.bound(shape);
+        kernels.embed(embed);
+        run(mainLayers);
+        if (shape.keepsStates()) {
+            kernels.gatherRows(keep.index(plan.identity(), shape.mainRows()));
+        }
+        boolean inPassStreams = shape.streamRows() > 0;
+        if (insert != null && inPassStreams) {
+            kernels.insertStreams(insert);
+            run(jointLayers);
+            kernels.rmsNorm(jointNorm);
+        } else {
+            run(plainLayers);
+            kernels.rmsNorm(mainNorm);
+        }
+        VerifyTreeParams verification = verifyGreedy;
+        if (shape.logits()) {
+            LogitLaunches full = logitLaunches();
+            run(full.head.logits(full.rows(shape.mainRows())), shape.mainRows(), 0, 0);
+            verification = full.verify;
+            if (inPassStreams && streamHead != null) {
+                run(streamHead, shape.streamRows(), capacity.candidates(), shape.mainRows());
+            }
+        } else if (inPassStreams && jointHead != null) {
+            run(jointHead, shape.results(), capacity.candidates(), 0);
+        } else {
+            run(mainHead, shape.mainRows(), 0, 0);
+        }
+        walked = System.nanoTime();
+        kernels.verifyTree(verification);
+        kernels.commitPath(commit);
+    }
+
+    private void launchDraft(PassShape shape) {
         if (insertDeferred == null || draftNorm == null || draftHead == null) {
             throw new IllegalStateException("a drafting pass needs a streams adapter");
         }
+        draftPlan.bound(shape);
         kernels.insertStreams(insertDeferred);
-        for (LayerLaunches layer : draftLayers) {
+        run(draftLayers);
+        kernels.rmsNorm(draftNorm);
+        run(draftHead, shape.streamRows(), capacity.candidates(), 0);
+    }
+
+    private void run(List<LayerLaunches> layers) {
+        for (LayerLaunches layer : layers) {
             layer.run(kernels);
         }
-        kernels.rmsNorm(draftNorm);
-        kernels.lmHead(draftHead);
-        results.pull();
+    }
+
+    /** Runs the head over at most so many rows, with results where those of this pass stand. */
+    private void run(LmHeadParams head, int rows, int k, int firstResult) {
+        long row = (long) firstResult * Integer.BYTES;
+        place(head, rows, k, row);
+        kernels.lmHead(head);
+    }
+
+    private void place(LmHeadParams head, int rows, int k, long row) {
+        head.maxRows(rows).argmax(results.argmax() + row).logSumExp(results.logSumExp() + row);
+        if (k > 0) {
+            head.top(results.topIds() + row * k, results.topLogits() + row * k);
+        }
     }
 
     /**
      * Full logits of a main row of the last pass, which must have kept them.
      *
      * @param row a row whose logits were wanted
-     * @return [V] floats, valid until the next pass
+     * @return [V] floats, valid until the next call
      */
     public MemorySegment logits(int row) {
         LogitLaunches full = logitLaunches();
-        full.block.pull();
-        long width = (long) config.vocabularySize() * Float.BYTES;
-        return full.block.host().asSlice(plan.logitIndex(row) * width, width);
+        full.memory.read(plan.logitIndex(row) * full.host.byteSize(), full.host);
+        return full.host;
     }
 
     /** Memory for full logits is taken when the first pass needs them: greedy decoding never does. */
@@ -319,19 +406,45 @@ public final class Decoder {
         LogitLaunches launches = logitLaunches;
         if (launches == null) {
             int rows = capacity.mainRows();
-            TransferBlock block = device.allocateBlock((long) rows * config.vocabularySize() * Float.BYTES);
-            Tensor logits = Tensor.matrix(DType.F32, block.address(), rows, config.vocabularySize());
-            LmHeadParams head = head(plan, plan.jointLogitRows(), plan.mainLogitCount(), rows, 0, 0)
+            int vocabulary = config.vocabularySize();
+            DeviceMemory memory = device.allocate((long) rows * vocabulary * Float.BYTES);
+            Tensor logits = Tensor.matrix(DType.F32, memory.address(), rows, vocabulary);
+            LmHeadParams head = head(plan, plan.jointLogitRows(), plan.mainLogitCount(), rows, 0)
                     .logits(logits);
             VerifyTreeParams verify = verification(logits);
-            long needed = Math.max(kernels.workspaceSize(head), kernels.workspaceSize(verify));
+            long needed = greatestWorkspace(List.of(head, verify));
             DeviceMemory space = needed <= workspace.bytes() ? workspace : device.allocate(needed);
             head.workspace(space.address(), space.bytes());
             verify.workspace(space.address(), space.bytes());
-            launches = new LogitLaunches(block, head, verify);
+            MemorySegment host =
+                    arena.allocate((long) vocabulary * Float.BYTES, ValueLayout.JAVA_FLOAT.byteAlignment());
+            launches = new LogitLaunches(memory, vocabulary, host, head, verify);
             logitLaunches = launches;
         }
         return launches;
+    }
+
+    /** The most that any of the launches needs at any bounds: a small pass may split its work where a large does not. */
+    private long greatestWorkspace(List<WorkspaceParams> users) {
+        long needed = 0;
+        for (int anchors = 1; ; anchors *= 2) {
+            int streamRows = PassShape.streamBound(capacity, anchors * capacity.gamma());
+            for (int rows = 1; ; rows *= 2) {
+                PassShape shape = PassShape.verifying(capacity, rows, streamRows, Integer.MAX_VALUE / 2, false, false);
+                plan.bound(shape);
+                draftPlan.bound(shape);
+                for (WorkspaceParams user : users) {
+                    needed = Math.max(needed, kernels.workspaceSize(user));
+                }
+                if (rows >= capacity.mainRows()) {
+                    break;
+                }
+            }
+            if (streamRows >= capacity.streamRows()) {
+                break;
+            }
+        }
+        return needed;
     }
 
     private LayerLaunches launches(int index, StepPlan steps, Rows rows) {
@@ -377,8 +490,8 @@ public final class Decoder {
 
     private Tensor heads(Tensor buffer, long firstColumn, int count, long rowColumns) {
         return Tensor.cube(
-                        DType.F32,
-                        buffer.address() + firstColumn * Float.BYTES,
+                        buffer.dtype(),
+                        buffer.address() + firstColumn * buffer.dtype().byteSize(),
                         capacity.rows(),
                         count,
                         config.headDimension())
@@ -396,7 +509,7 @@ public final class Decoder {
     }
 
     private Tensor oneGroup(Tensor buffer) {
-        return Tensor.cube(DType.F32, buffer.address(), capacity.rows(), 1, config.hiddenSize());
+        return Tensor.cube(buffer.dtype(), buffer.address(), capacity.rows(), 1, config.hiddenSize());
     }
 
     private LinearParams linear(
@@ -425,21 +538,16 @@ public final class Decoder {
                 .x(x);
     }
 
-    private LmHeadParams head(StepPlan steps, long index, long count, int maxRows, int k, int firstResult) {
-        long row = (long) firstResult * Integer.BYTES;
+    /** Over the rows of an index; each pass says anew where the results go. */
+    private LmHeadParams head(StepPlan steps, long index, long count, int maxRows, int k) {
         LmHeadParams params = new LmHeadParams(arena)
                 .step(steps.step())
                 .rows(Rows.ALL)
                 .x(normed)
                 .weight(weights.head())
                 .rowIndex(index, count)
-                .maxRows(maxRows)
-                .k(k)
-                .argmax(results.argmax() + row)
-                .logSumExp(results.logSumExp() + row);
-        if (k > 0) {
-            params.top(results.topIds() + row * k, results.topLogits() + row * k);
-        }
+                .k(k);
+        place(params, maxRows, k, 0);
         return using(params);
     }
 
@@ -459,7 +567,13 @@ public final class Decoder {
         return params;
     }
 
-    private record LogitLaunches(TransferBlock block, LmHeadParams head, VerifyTreeParams verify) {}
+    /** Full logits stay on the device; the host's memory holds one row, when it is asked for. */
+    private record LogitLaunches(
+            DeviceMemory memory, int vocabulary, MemorySegment host, LmHeadParams head, VerifyTreeParams verify) {
+        Tensor rows(int count) {
+            return Tensor.matrix(DType.F32, memory.address(), count, vocabulary);
+        }
+    }
 
     private record LayerLaunches(
             RmsNormParams inputNorm,
@@ -485,7 +599,12 @@ public final class Decoder {
     /** Row buffers. */
     private final class Allocation {
         Tensor floats(long rows, long columns) {
-            return Tensor.matrix(DType.F32, take(rows * columns * Float.BYTES), rows, columns);
+            return rows(DType.F32, rows, columns);
+        }
+
+        /** What only feeds matrix products has the type that they take it in: the same bits in half the bytes. */
+        Tensor operands(long rows, long columns) {
+            return rows(weights.dtype(), rows, columns);
         }
 
         Tensor streamScratch() {
@@ -508,6 +627,10 @@ public final class Decoder {
                 memory.write(0, table);
             }
             return Tensor.matrix(DType.F32, memory.address(), positions, rope.rotaryDimension());
+        }
+
+        private Tensor rows(DType dtype, long rows, long columns) {
+            return Tensor.matrix(dtype, take(rows * columns * dtype.byteSize()), rows, columns);
         }
 
         private long take(long size) {

@@ -60,6 +60,7 @@ public final class StepPlan {
     private int nodes;
     private int usedMaskWords;
     private int mainLogits;
+    private int lastPosition;
     private boolean needsLogits;
 
     /**
@@ -150,6 +151,7 @@ public final class StepPlan {
         nodes = 0;
         usedMaskWords = 0;
         mainLogits = 0;
+        lastPosition = 0;
         needsLogits = false;
     }
 
@@ -245,6 +247,7 @@ public final class StepPlan {
             putInt(streamLogitRows, streamRows, row);
             streamRows++;
         }
+        lastPosition = Math.max(lastPosition, anchorPosition);
         return first;
     }
 
@@ -336,7 +339,27 @@ public final class StepPlan {
      * @return its index in the results of the LM head
      */
     public int streamResult(int streamRow) {
-        return (needsLogits || mainLogits == 0 ? capacity.mainRows() : mainLogits) + streamRow;
+        // Full logits are those of main rows: the streams' results then come from a launch of their own.
+        return (needsLogits ? PassShape.mainBound(capacity, mainRows) : mainLogits) + streamRow;
+    }
+
+    /** The shape of this plan as a verifying pass. */
+    PassShape verifying(boolean keepStates) {
+        return PassShape.verifying(capacity, mainRows, streamRows, lastPosition + 1, needsLogits, keepStates);
+    }
+
+    /** The shape of this plan as a drafting pass. */
+    PassShape drafting() {
+        return PassShape.drafting(capacity, streamRows, lastPosition + 1);
+    }
+
+    /** Sizes the launches that follow by a shape. */
+    void bound(PassShape shape) {
+        step.boundMainRows(shape.mainRows())
+                // 0 would mean the capacity; of a pass without streams no launch asks for their rows.
+                .boundStreamRows(
+                        shape.streamRows() > 0 ? shape.streamRows() : Math.min(capacity.gamma(), capacity.streamRows()))
+                .boundContext(shape.context());
     }
 
     KernelStep step() {
@@ -404,6 +427,7 @@ public final class StepPlan {
         putInt(rowStream, row, 0);
         putInt(tokens, row, token);
         putInt(rowLogits, row, -1);
+        lastPosition = Math.max(lastPosition, rowPositionValue);
         return row;
     }
 

@@ -14,14 +14,17 @@ public final class StepResults {
     private final StepCapacity capacity;
     private final TransferBlock block;
     private final MemorySegment host;
-    private final long argmax;
-    private final long logSumExp;
-    private final long topIds;
-    private final long topLogits;
     private final long acceptedCount;
     private final long acceptedNode;
     private final long acceptedRow;
     private final long bonus;
+    private final long argmax;
+    private final long rowResults;
+    // Of the pass that was arranged last.
+    private long logSumExp;
+    private long topIds;
+    private long topLogits;
+    private long end;
 
     /**
      * Lays the block out.
@@ -31,23 +34,35 @@ public final class StepResults {
      */
     public StepResults(Device device, StepCapacity capacity) {
         this.capacity = capacity;
-        long rows = (long) capacity.rows() * Integer.BYTES;
         long sequences = (long) capacity.sequences() * Integer.BYTES;
-        argmax = 0;
-        logSumExp = align(argmax + rows);
-        topIds = align(logSumExp + rows);
-        topLogits = align(topIds + rows * capacity.candidates());
-        acceptedCount = align(topLogits + rows * capacity.candidates());
+        acceptedCount = 0;
         acceptedNode = align(acceptedCount + sequences);
         acceptedRow = align(acceptedNode + sequences * Limits.MAX_PATH);
         bonus = align(acceptedRow + sequences * Limits.MAX_PATH);
-        block = device.allocateBlock(align(bonus + sequences));
+        rowResults = align(bonus + sequences);
+        arrange(capacity.rows());
+        // Only verification reads it, so it never comes to the host.
+        argmax = end;
+        block = device.allocateBlock(align(argmax + (long) capacity.rows() * Integer.BYTES));
         host = block.host();
     }
 
-    /** Waits for the pass and brings its results to the host. */
-    public void pull() {
-        block.pull();
+    /** Lays the results of rows side by side for a pass that has no more than these, so that little is copied. */
+    void arrange(int rows) {
+        long column = (long) rows * Integer.BYTES;
+        logSumExp = rowResults;
+        topIds = align(logSumExp + column);
+        topLogits = align(topIds + column * capacity.candidates());
+        end = align(topLogits + column * capacity.candidates());
+    }
+
+    /**
+     * Waits for the pass and brings its results to the host.
+     *
+     * @param candidates whether those of stream rows are among them
+     */
+    void pull(boolean candidates) {
+        block.pull(0, candidates ? end : rowResults);
     }
 
     /**

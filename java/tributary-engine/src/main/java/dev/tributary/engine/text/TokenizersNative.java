@@ -40,7 +40,9 @@ final class TokenizersNative {
         try {
             if (!Objects.equals(TokenizersLibrary.class.getClassLoader(), TokenizersNative.class.getClassLoader())) {
                 // Native methods are looked up among the libraries that the same class loader has loaded.
-                throw new DeviceException("the tokenizers jar must be loaded by the class loader that loads Tributary");
+                throw new DeviceException(
+                        "the tokenizers jar must be loaded by the class loader that loads Tributary",
+                        DeviceException.Reason.NATIVE_LIBRARY);
             }
             Path library = find(
                     Optional.ofNullable(System.getProperty(CACHE_PROPERTY)).map(Path::of),
@@ -52,7 +54,10 @@ final class TokenizersNative {
         } catch (DeviceException e) {
             return Optional.of(e);
         } catch (IOException | UnsatisfiedLinkError e) {
-            return Optional.of(new DeviceException("the tokenizers library cannot be loaded: " + e.getMessage(), e));
+            return Optional.of(new DeviceException(
+                    "the tokenizers library cannot be loaded: " + e.getMessage(),
+                    DeviceException.Reason.NATIVE_LIBRARY,
+                    e));
         }
     }
 
@@ -117,7 +122,9 @@ final class TokenizersNative {
         String resource = "/native/lib/" + platform + "/cpu/" + fileName;
         URL url = TokenizersLibrary.class.getResource(resource);
         if (url == null) {
-            throw new DeviceException("the tokenizers jar has no library for " + platform + ": " + resource);
+            throw new DeviceException(
+                    "the tokenizers jar has no library for " + platform + ": " + resource,
+                    DeviceException.Reason.NATIVE_LIBRARY);
         }
         URLConnection connection = url.openConnection();
         Path directory = cache.resolve("tokenizers-" + version() + "-" + platform);

@@ -14,7 +14,7 @@ class BudgetPolicyTest {
     private static final int GAMMA = 4;
 
     private static PassCosts costs(double perPass, double perRow, double perDraft, double streamRowFraction) {
-        PassCosts costs = new PassCosts(streamRowFraction, streamRowFraction, 0);
+        PassCosts costs = new PassCosts(streamRowFraction, streamRowFraction, 0, new PassCosts.Context(0, 0));
         for (int rows : new int[] {1, 2, 4, 8, 16, 32, 64}) {
             costs.observeVerify(rows, 0, 0, (long) (perPass + perRow * rows));
         }

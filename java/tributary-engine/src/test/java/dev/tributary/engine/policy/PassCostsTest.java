@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 class PassCostsTest {
     @Test
     void learnsALinearCostFromNoisyPasses() {
-        PassCosts costs = new PassCosts(0.5, 0.5, 0);
+        PassCosts costs = new PassCosts(0.5, 0.5, 0, new PassCosts.Context(0, 0));
         Random random = new Random(4);
         for (int i = 0; i < 4000; i++) {
             int rows = 1 + random.nextInt(32);
@@ -25,7 +25,7 @@ class PassCostsTest {
 
     @Test
     void streamRowsCountAsAFractionOfAMainRow() {
-        PassCosts costs = new PassCosts(0.25, 0.5, 0);
+        PassCosts costs = new PassCosts(0.25, 0.5, 0, new PassCosts.Context(0, 0));
         costs.observeVerify(1, 0, 0, 100);
         costs.observeVerify(16, 0, 0, 1600);
         assertEquals(costs.verify(9, 0, 0), costs.verify(8, 4, 0), 1e-9);
@@ -33,7 +33,7 @@ class PassCostsTest {
 
     @Test
     void passesWithStreamsTeachTheFractionAndNothingElse() {
-        PassCosts costs = new PassCosts(0, 0.5, 0);
+        PassCosts costs = new PassCosts(0, 0.5, 0, new PassCosts.Context(0, 0));
         for (int rows : new int[] {1, 4, 8, 16, 32}) {
             costs.observeVerify(rows, 0, 0, 1000 + 100L * rows);
         }
@@ -46,7 +46,7 @@ class PassCostsTest {
 
     @Test
     void attentionAddsForEachRowAndEachTokenOfContext() {
-        PassCosts costs = new PassCosts(0, 0.25, 2);
+        PassCosts costs = new PassCosts(0, 0.25, 0, new PassCosts.Context(0, 2));
         costs.observeVerify(1, 0, 100, 1000 + 200);
         costs.observeVerify(16, 0, 100, 1000 + 16 * 200);
         assertEquals(1000 + 8 * 2 * 300, costs.verify(8, 0, 300), 1);
@@ -55,10 +55,38 @@ class PassCostsTest {
     }
 
     @Test
+    void whatRowsShareOfTheContextIsPaidOnce() {
+        PassCosts costs = new PassCosts(0.5, 0.25, 0, new PassCosts.Context(10, 2));
+        costs.observeVerify(1, 0, 100, 1000 + 100 * (10 + 2));
+        costs.observeVerify(16, 0, 100, 1000 + 100 * (10 + 16 * 2));
+        assertEquals(1000 + 300 * (10 + 8 * 2), costs.verify(8, 0, 300), 1);
+        costs.observeDraft(4, 100, 500 + 25 * (10 + 4 * 2));
+        assertEquals(500 + 0.25 * 300 * (10 + 4 * 2), costs.draft(4, 300), 1);
+    }
+
+    @Test
+    void theFirstStreamRowAddsLaunches() {
+        PassCosts costs = new PassCosts(0.5, 0.5, 70, new PassCosts.Context(0, 0));
+        costs.observeVerify(1, 0, 0, 1000);
+        costs.observeVerify(16, 0, 0, 1000);
+        costs.observeVerify(32, 0, 0, 2600);
+        for (int i = 0; i < 400; i++) {
+            costs.observeVerify(16, 16, 0, 70 + 1400);
+        }
+        assertEquals(1000, costs.verify(16, 0, 0), 1);
+        assertEquals(70 + 1400, costs.verify(16, 16, 0), 10);
+        assertEquals(70 + 1000, costs.verify(1, 4, 0), 10);
+    }
+
+    @Test
     void whateverIsObservedCostsStayPositiveAndRiseWithRows() {
         for (long seed = 0; seed < 300; seed++) {
             Random random = new Random(seed);
-            PassCosts costs = new PassCosts(random.nextDouble(), random.nextDouble(), 100 * random.nextDouble());
+            PassCosts costs = new PassCosts(
+                    random.nextDouble(),
+                    random.nextDouble(),
+                    50 * random.nextDouble(),
+                    new PassCosts.Context(100 * random.nextDouble(), 100 * random.nextDouble()));
             for (int i = 0; i < 300; i++) {
                 long nanos = (long) Math.exp(20 * random.nextDouble() - 1);
                 int rows = 1 + random.nextInt(random.nextBoolean() ? 8 : 600);
@@ -83,7 +111,7 @@ class PassCostsTest {
 
     @Test
     void aPreemptedPassDoesNotBendTheCurve() {
-        PassCosts costs = new PassCosts(0, 0.5, 0);
+        PassCosts costs = new PassCosts(0, 0.5, 0, new PassCosts.Context(0, 0));
         for (int i = 0; i < 100; i++) {
             costs.observeVerify(4, 0, 0, 1000);
         }
@@ -93,7 +121,7 @@ class PassCostsTest {
 
     @Test
     void unseenSizesLieOnTheLineThroughSeenOnes() {
-        PassCosts costs = new PassCosts(0, 0.5, 0);
+        PassCosts costs = new PassCosts(0, 0.5, 0, new PassCosts.Context(0, 0));
         costs.observeVerify(1, 0, 0, 100);
         costs.observeVerify(32, 0, 0, 720);
         assertEquals(260, costs.verify(9, 0, 0), 1);

@@ -46,11 +46,16 @@ class AttentionFixtureTest {
         return Math.toIntExact(tensor.shape().get(dimension));
     }
 
+    /** {@return where attention runs; a subclass may have another device, or skip where there is none} */
+    Device open() {
+        return new HostDevice(2);
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"root", "chain", "tree", "wide"})
     void equalsDenseMaskAttention(String name) {
         try (WeightFiles fixture = WeightFiles.openFile(FIXTURES.resolve(name + ".safetensors"));
-                Device device = new HostDevice(2);
+                Device device = open();
                 Arena arena = Arena.ofConfined()) {
             WeightTensor query = fixture.tensorOfAnyShape("query");
             WeightTensor treeKey = fixture.tensorOfAnyShape("tree_key");
@@ -116,6 +121,9 @@ class AttentionFixtureTest {
             for (int i = 0; i < anchorCount * gamma * heads * d; i++) {
                 q.host().setAtIndex(JAVA_FLOAT, (long) nodes * heads * d + i, value(streamQuery, i));
             }
+            cache.push();
+            q.push();
+            y.push();
             TransferBlock streamK = copy(device, streamKey);
             TransferBlock streamV = copy(device, fixture.tensorOfAnyShape("stream_value"));
 
@@ -132,6 +140,7 @@ class AttentionFixtureTest {
             long needed = Math.max(1, device.kernels().workspaceSize(params));
             params.workspace(device.allocate(needed).address(), needed);
             device.kernels().multiStreamAttention(params);
+            y.pull();
 
             check(name + " main", y.host(), 0, fixture, "out");
             check(name + " streams", y.host(), (long) nodes * heads * d, fixture, "stream_out");
@@ -170,6 +179,7 @@ class AttentionFixtureTest {
                 JAVA_BYTE,
                 0,
                 source.data().byteSize());
+        block.push();
         return block;
     }
 

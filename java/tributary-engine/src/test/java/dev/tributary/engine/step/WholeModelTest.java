@@ -40,10 +40,15 @@ class WholeModelTest {
         return name.equals("demo") ? ROOT.resolve("models/demo") : FIXTURES.resolve("models/" + name);
     }
 
+    /** {@return where models compute; a subclass may have another device, or skip where there is none} */
+    Device open() {
+        return new HostDevice(2);
+    }
+
     /** A decoder over a model's files, without tokenizer and scheduling. */
-    private static final class Model implements AutoCloseable {
+    final class Model implements AutoCloseable {
         final ModelConfig config;
-        final Device device = new HostDevice(2);
+        final Device device = open();
         final Arena arena = Arena.ofConfined();
         final Decoder decoder;
         final SequenceCache cache;

@@ -39,6 +39,10 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     uint64_t mask_begin;
  *     uint64_t masks;
  *     uint64_t page_table;
+ *     uint32_t bound_main_rows;
+ *     uint32_t bound_stream_rows;
+ *     uint32_t bound_context;
+ *     uint32_t reserved;
  * }
  * }
  */
@@ -71,7 +75,11 @@ public class trib_step {
         Tributary.C_LONG.withName("tree_parent"),
         Tributary.C_LONG.withName("mask_begin"),
         Tributary.C_LONG.withName("masks"),
-        Tributary.C_LONG.withName("page_table")
+        Tributary.C_LONG.withName("page_table"),
+        Tributary.C_INT.withName("bound_main_rows"),
+        Tributary.C_INT.withName("bound_stream_rows"),
+        Tributary.C_INT.withName("bound_context"),
+        Tributary.C_INT.withName("reserved")
     ).withName("trib_step");
 
     /**
@@ -1091,6 +1099,182 @@ public class trib_step {
      */
     public static void page_table(MemorySegment struct, long fieldValue) {
         struct.set(page_table$LAYOUT, page_table$OFFSET, fieldValue);
+    }
+
+    private static final OfInt bound_main_rows$LAYOUT = (OfInt)$LAYOUT.select(groupElement("bound_main_rows"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint32_t bound_main_rows
+     * }
+     */
+    public static final OfInt bound_main_rows$layout() {
+        return bound_main_rows$LAYOUT;
+    }
+
+    private static final long bound_main_rows$OFFSET = $LAYOUT.byteOffset(groupElement("bound_main_rows"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint32_t bound_main_rows
+     * }
+     */
+    public static final long bound_main_rows$offset() {
+        return bound_main_rows$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint32_t bound_main_rows
+     * }
+     */
+    public static int bound_main_rows(MemorySegment struct) {
+        return struct.get(bound_main_rows$LAYOUT, bound_main_rows$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint32_t bound_main_rows
+     * }
+     */
+    public static void bound_main_rows(MemorySegment struct, int fieldValue) {
+        struct.set(bound_main_rows$LAYOUT, bound_main_rows$OFFSET, fieldValue);
+    }
+
+    private static final OfInt bound_stream_rows$LAYOUT = (OfInt)$LAYOUT.select(groupElement("bound_stream_rows"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint32_t bound_stream_rows
+     * }
+     */
+    public static final OfInt bound_stream_rows$layout() {
+        return bound_stream_rows$LAYOUT;
+    }
+
+    private static final long bound_stream_rows$OFFSET = $LAYOUT.byteOffset(groupElement("bound_stream_rows"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint32_t bound_stream_rows
+     * }
+     */
+    public static final long bound_stream_rows$offset() {
+        return bound_stream_rows$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint32_t bound_stream_rows
+     * }
+     */
+    public static int bound_stream_rows(MemorySegment struct) {
+        return struct.get(bound_stream_rows$LAYOUT, bound_stream_rows$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint32_t bound_stream_rows
+     * }
+     */
+    public static void bound_stream_rows(MemorySegment struct, int fieldValue) {
+        struct.set(bound_stream_rows$LAYOUT, bound_stream_rows$OFFSET, fieldValue);
+    }
+
+    private static final OfInt bound_context$LAYOUT = (OfInt)$LAYOUT.select(groupElement("bound_context"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint32_t bound_context
+     * }
+     */
+    public static final OfInt bound_context$layout() {
+        return bound_context$LAYOUT;
+    }
+
+    private static final long bound_context$OFFSET = $LAYOUT.byteOffset(groupElement("bound_context"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint32_t bound_context
+     * }
+     */
+    public static final long bound_context$offset() {
+        return bound_context$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint32_t bound_context
+     * }
+     */
+    public static int bound_context(MemorySegment struct) {
+        return struct.get(bound_context$LAYOUT, bound_context$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint32_t bound_context
+     * }
+     */
+    public static void bound_context(MemorySegment struct, int fieldValue) {
+        struct.set(bound_context$LAYOUT, bound_context$OFFSET, fieldValue);
+    }
+
+    private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint32_t reserved
+     * }
+     */
+    public static final OfInt reserved$layout() {
+        return reserved$LAYOUT;
+    }
+
+    private static final long reserved$OFFSET = $LAYOUT.byteOffset(groupElement("reserved"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint32_t reserved
+     * }
+     */
+    public static final long reserved$offset() {
+        return reserved$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint32_t reserved
+     * }
+     */
+    public static int reserved(MemorySegment struct) {
+        return struct.get(reserved$LAYOUT, reserved$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint32_t reserved
+     * }
+     */
+    public static void reserved(MemorySegment struct, int fieldValue) {
+        struct.set(reserved$LAYOUT, reserved$OFFSET, fieldValue);
     }
 
     /**
