@@ -48,9 +48,8 @@ private:
 };
 
 // The path of the chip, or the one that TRIBUTARY_CUDA_PATH names.
-trib_status choose_path(int capability, code_path& chosen) {
+trib_status choose_path(int capability, bool has_hopper, code_path& chosen) {
     const char* wanted = std::getenv("TRIBUTARY_CUDA_PATH");
-    const bool has_hopper = capability == 90;
     if (wanted == nullptr || *wanted == '\0') {
         chosen = has_hopper ? code_path::hopper : code_path::ampere;
         return TRIB_OK;
@@ -64,7 +63,8 @@ trib_status choose_path(int capability, code_path& chosen) {
                     wanted);
     }
     if (!has_hopper) {
-        return fail(TRIB_UNSUPPORTED, "context_create: TRIBUTARY_CUDA_PATH is sm_90a, which this GPU (sm_%d) lacks",
+        return fail(TRIB_UNSUPPORTED,
+                    "context_create: TRIBUTARY_CUDA_PATH is sm_90a, which this GPU (sm_%d) or this build lacks",
                     capability);
     }
     chosen = code_path::hopper;
@@ -93,12 +93,15 @@ trib_status describe(context& context) {
         return fail(TRIB_UNSUPPORTED, "context_create: device %d is %s (sm_%d), expected sm_%d or later",
                     context.device, properties.name, capability, oldest_capability);
     }
-    if (const trib_status status = choose_path(capability, context.path); status != TRIB_OK) {
+    bool has_hopper = false;
+    if (const trib_status status = read_images(context, capability, has_hopper); status != TRIB_OK) {
+        return status;
+    }
+    if (const trib_status status = choose_path(capability, has_hopper, context.path); status != TRIB_OK) {
         return status;
     }
     context.multiprocessors = properties.multiProcessorCount;
     context.shared_memory = static_cast<int>(properties.sharedMemPerBlockOptin);
-    context.dependent_launch = capability >= 90;
     std::snprintf(context.description, sizeof context.description, "cuda:%d, %s, %d multiprocessors, %s",
                   context.device, properties.name, context.multiprocessors,
                   context.path == code_path::hopper ? "sm_90a" : "sm_80");
@@ -208,7 +211,13 @@ trib_status check_cuda(const char* operation, cudaError_t error) {
         return TRIB_OK;
     }
     cudaGetLastError();  // a launch that was refused must not be reported again by the next one
-    const trib_status status = error == cudaErrorMemoryAllocation ? TRIB_OUT_OF_MEMORY : TRIB_DEVICE_ERROR;
+    trib_status status = TRIB_DEVICE_ERROR;
+    if (error == cudaErrorMemoryAllocation) {
+        status = TRIB_OUT_OF_MEMORY;
+    } else if (error == cudaErrorInvalidValue || error == cudaErrorInvalidConfiguration ||
+               error == cudaErrorLaunchOutOfResources) {
+        status = TRIB_INTERNAL_ERROR;
+    }
     return fail(status, "%s: %s (%d): %s", operation, cudaGetErrorName(error), static_cast<int>(error),
                 cudaGetErrorString(error));
 }

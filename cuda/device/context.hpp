@@ -25,7 +25,7 @@ struct context {
     cudaStream_t stream = nullptr;
     code_path path = code_path::ampere;
     int multiprocessors = 0;
-    int shared_memory = 0;  // greatest dynamic shared memory of a block, bytes
+    int shared_memory = 0;          // greatest dynamic shared memory of a block, bytes
     bool dependent_launch = false;  // programmatic dependent launch: sm_90 and later
     uint32_t* counters = nullptr;   // device, [counter_words]
     char description[384] = "";
@@ -34,7 +34,12 @@ struct context {
 // Sets the calling thread's error text in the front door and returns `status`.
 trib_status fail(trib_status status, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
-// The status of a CUDA call of `operation`: DEVICE_ERROR with CUDA's name and text of the error, or OK.
+// What the code in this library is on the context's chip: UNSUPPORTED without an image for it. Sets dependent_launch, and
+// says whether Hopper's own kernels are there.
+trib_status read_images(context& context, int capability, bool& hopper);
+
+// The status of a CUDA call of `operation`, with CUDA's name and text of the error: DEVICE_ERROR when the device may have
+// failed, INTERNAL_ERROR when a launch was refused and nothing has happened.
 trib_status check_cuda(const char* operation, cudaError_t error);
 
 // The typed view of an address in a params struct.

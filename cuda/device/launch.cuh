@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cuda_runtime.h>
+#include <pthread.h>
 
 #include "device/context.hpp"
 
@@ -26,6 +27,29 @@ __device__ __forceinline__ void allow_successor() {
 #endif
 }
 
+// A kernel's greatest shared memory belongs to the process and its device, not to a context: engines that launch the same
+// kernel with other sizes must not come between the setting and the launch.
+inline pthread_mutex_t shared_memory_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+class shared_memory_lock {
+public:
+    explicit shared_memory_lock(bool needed) : held_(needed) {
+        if (held_) {
+            pthread_mutex_lock(&shared_memory_mutex);
+        }
+    }
+    ~shared_memory_lock() {
+        if (held_) {
+            pthread_mutex_unlock(&shared_memory_mutex);
+        }
+    }
+    shared_memory_lock(const shared_memory_lock&) = delete;
+    shared_memory_lock& operator=(const shared_memory_lock&) = delete;
+
+private:
+    bool held_;
+};
+
 struct launch_shape {
     dim3 grid;
     dim3 block;
@@ -37,7 +61,9 @@ template <class... Parameters, class... Arguments>
 trib_status launch(const context& context, const char* operation, void (*kernel)(Parameters...),
                    const launch_shape& shape, const Arguments&... arguments) {
     constexpr size_t default_shared_memory = 48 * 1024;
-    if (shape.shared_memory > default_shared_memory) {
+    const bool beyond_default = shape.shared_memory > default_shared_memory;
+    const shared_memory_lock lock(beyond_default);
+    if (beyond_default) {
         const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                        static_cast<int>(shape.shared_memory));
         if (error != cudaSuccess) {

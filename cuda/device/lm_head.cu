@@ -4,8 +4,8 @@
 //
 // Two kernels: the product of linear.cuh writes fp32 logits to the caller's tensor or to workspace, and the reduction of
 // vocabulary.cuh reads them back. Bound by reading W once: V = 32,000 × h = 4,096 is 262 MB, 62 µs at 4.2 TB/s. A row's
-// logits are 128 kB; those of 64 rows stay in the second-level cache between the kernels, and cost some 3 % of W's bytes
-// there and back.
+// logits are 128 kB; those of 64 rows stay in the second-level cache between the kernels, and are some 3 % of W's bytes each
+// way.
 #include "device/linear.cuh"
 #include "device/operations.hpp"
 #include "device/vocabulary.cuh"

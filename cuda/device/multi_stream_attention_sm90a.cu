@@ -14,15 +14,16 @@
 //
 // Bounds. A tile costs 512 d bytes and, for 128 query rows, 65,536 d FLOP, so with d = 128 one multiprocessor needs
 // 32 bytes a clock from L2 while its tensor cores are busy (2,048 clocks a tile). On an H200 (132 multiprocessors, roof
-// 4.2 TB/s and 650 TFLOP/s; 32 query heads, d = 128; floor = max(bytes, FLOP); the steps at both ends are the wait for
-// counts, positions, a page number and the first tile, about 2 µs, and the writing of states):
-//     64 rows, 8 KV heads:  1k: 128 items, one a block; floor 1.7 µs, expected 4 to 5 (both ends outweigh the tile)
-//                           4k: floor 6.6 µs, 512 keys on the busiest block, expected 10
-//                          16k: floor 26 µs, 2,048 keys on the busiest block (97% balance), expected 33
-//     64 rows, 32 KV heads: 1k: 17 MB, 4 µs, expected 6;  16k: 268 MB, 64 µs, expected 70
-//     1 row, 8 KV heads, 16k: 67 MB, 16 µs, expected 19: each block can take 50 bytes a clock, twice its share
+// 4.2 TB/s and 650 TFLOP/s; 32 query heads, d = 128; floor = max(bytes, FLOP); measured 2026-11-25, tiles alone, with
+// queries and step cold in L2 as well):
+//     64 rows, 8 KV heads:  1k: 128 items, one a block; floor 1.7 µs, measured 12.7: both ends outweigh the tile
+//                           4k: floor 6.6 µs, 512 keys on the busiest block, measured 24
+//                          16k: floor 26 µs, 2,048 keys on the busiest block (97% balance), measured 50;  64k: 106, 126
+//     64 rows, 32 KV heads: 1k: 17 MB, 4 µs, measured 14.5;  16k: 268 MB, 64 µs, measured 84;  64k: 256, 273
+//     1 row, 8 KV heads, 16k: 67 MB, 16 µs, measured 27;  32 KV heads, 16k: 64, 68
+// What the small cases lose is the fetching of fp32 queries, 64 KiB an item: some 9,000 of 24,000 clocks at 1k.
 //
-// Why these tiles. 128 keys: S (64 × 128) and O (64 × d) fill 128 registers a thread, P and Q 64 more, which is what 240
+// Why these tiles. 128 keys: S (64 × 128) and O (64 × d) fill 128 registers a thread, P and Q 64 more, which is what 232
 // hold; with 64 keys the products would be half as long and the reduction of maxima twice as frequent. Q stays in
 // registers for the whole item, so a product reads only its B operand from shared memory, 64 of 128 bytes a clock. Within a
 // warpgroup the softmax of a tile runs under O += P V of the tile before; two warpgroups fill each other's gaps.

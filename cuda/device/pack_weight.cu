@@ -25,7 +25,6 @@ struct pack_params {
 
 __global__ void __launch_bounds__(threads) pack_kernel(const __grid_constant__ pack_params p) {
     wait_for_predecessor();
-    // No allow_successor(): kernels fetch weights before they wait for their predecessor, so these must be there first.
     const int64_t total = p.rows * p.chunks;
     const int64_t step = static_cast<int64_t>(gridDim.x) * threads;
     for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < total; i += step) {
@@ -52,6 +51,10 @@ __global__ void __launch_bounds__(threads) pack_kernel(const __grid_constant__ p
     }
 }
 
+// Products fetch weights before they wait for their predecessor, so a weight must be there before the launch after it may
+// begin: this kernel waits for pack_kernel to end and be visible, and lets its own successor begin at its own end only.
+__global__ void finish_packing() { wait_for_predecessor(); }
+
 }  // namespace
 
 uint64_t packed_size(int64_t rows, int64_t columns, uint32_t layout) {
@@ -74,7 +77,10 @@ trib_status pack_weight(context& context, const trib_pack_weight_params& params)
     constexpr int64_t most_blocks = 8192;
     const int64_t blocks = ceil_div<int64_t>(p.rows * p.chunks, threads);
     const auto grid = static_cast<unsigned>(blocks < most_blocks ? blocks : most_blocks);
-    return launch(context, "pack_weight", pack_kernel, {.grid = dim3(grid), .block = dim3(threads)}, p);
+    const trib_status status =
+        launch(context, "pack_weight", pack_kernel, {.grid = dim3(grid), .block = dim3(threads)}, p);
+    return status != TRIB_OK ? status
+                             : launch(context, "pack_weight", finish_packing, {.grid = dim3(1), .block = dim3(1)});
 }
 
 }  // namespace tributary::device

@@ -542,7 +542,7 @@ __device__ __forceinline__ void add_updates(const product_params& p, const warp_
             }
             float u[step][mi][4] = {};
             for (int part = first_part; part <= last_part; ++part) {
-                const int rank = static_cast<int>(entries[part].rank);
+                const int rank = min(static_cast<int>(entries[part].rank), lora.inner_stride);  // never beyond the row
                 const T* inner =
                     static_cast<const T*>(tile.inner) +
                     (static_cast<int64_t>(column - tile.inner_column + g) * lora.parts + part) * lora.inner_stride +

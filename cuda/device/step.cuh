@@ -11,13 +11,13 @@ namespace tributary::device {
 struct step_view {
     int max_sequences, max_main_rows, max_stream_rows;  // S, R, Q
     int gamma, max_pages;
-    int32_t* counts;               // [4]: sequences, main rows, stream rows
-    int32_t* row_sequence;         // [R + Q]
-    int32_t* row_node;             // [R + Q]
-    int32_t* row_position;         // [R + Q]
-    int32_t* row_rotary;           // [R + Q]
-    int32_t* row_first_visible;    // [R + Q]
-    int32_t* row_stream;           // [R + Q]
+    int32_t* counts;                 // [4]: sequences, main rows, stream rows
+    int32_t* row_sequence;           // [R + Q]
+    int32_t* row_node;               // [R + Q]
+    int32_t* row_position;           // [R + Q]
+    int32_t* row_rotary;             // [R + Q]
+    int32_t* row_first_visible;      // [R + Q]
+    int32_t* row_stream;             // [R + Q]
     const int32_t* sequence_length;  // [S]
     int32_t* sequence_rows;          // [S + 1]
     const int32_t* tree_begin;       // [S + 1]

@@ -174,6 +174,9 @@ void check_multi_stream_attention(check& c, const trib_multi_stream_attention_pa
     c.tensor("q", p.q, only_f32, {rows, any_size, p.cache.head_dim}, "rows of the step, heads, cache's head_dim");
     check_query_heads(c, p.q, p.cache);
     c.tensor("y", p.y, float_types, {rows, p.q.shape[1], p.cache.head_dim}, "as q");
+    if (c.ok() && p.y.dtype != TRIB_DTYPE_F32) {
+        c.no_overlap("q", p.q, "y", p.y);
+    }
     c.real_range("scale", p.scale, 0, 1e6, true);
     check_stream_scratch(c, *p.step, p.cache, p.stream_k, p.stream_v);
 }

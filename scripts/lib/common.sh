@@ -44,19 +44,24 @@ native_hash() { (cd "$root" && hash_of CMakeLists.txt CMakePresets.json cmake cu
 # The native libraries travel inside jars, so the Java build is stale whenever one of them is.
 java_hash() { (cd "$root" && hash_of pom.xml .mvn java/*/pom.xml java/*/src/main build/stamps/native build/stamps/cuda); }
 
+# Prints the CUDA compiler, release 13 or later, if there is one.
+find_nvcc() {
+    local found release
+    found=$(type -P nvcc || ls "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" 2>/dev/null) || return 1
+    release=$("$found" --version 2>/dev/null | sed -n 's/.*release \([0-9]*\).*/\1/p')
+    ((${release:-0} >= 13)) && printf '%s\n' "$found"
+}
 # Is there a GPU, and the compiler that its library takes?
-find_nvcc() { type -P nvcc || ls "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" 2>/dev/null; }
 wants_cuda() { [[ -e /dev/nvidiactl ]] && find_nvcc >/dev/null; }
 
 native_library=$root/build/host/libtributary.so
-cuda_library=$root/build/cuda/libtributary_cuda.so
 command_jar=$root/java/tributary-cli/target/tributary-cli.jar
 
 # is_fresh native|cuda|java HASH: does the last successful build stand for these sources?
 is_fresh() {
     local artifact=$native_library
     [[ $1 == java ]] && artifact=$command_jar
-    [[ $1 == cuda ]] && artifact=$cuda_library
+    [[ $1 == cuda ]] && artifact=$root/build/log/cuda.log # there even when this GPU's library could not be built
     [[ -f $artifact && -f $root/build/stamps/$1 && $(<"$root/build/stamps/$1") == "$2" ]]
 }
 

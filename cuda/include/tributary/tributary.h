@@ -48,7 +48,7 @@ extern "C" {
 /* Raised whenever a struct or the meaning of a call changes; compared at load time. */
 #define TRIB_ABI_VERSION 2
 
-/* Tokens in one page of the KV cache, and keys in one tile of the fixed reduction order. */
+/* Tokens in one page of the KV cache. */
 #define TRIB_PAGE_TOKENS 64
 /* Greatest γ. */
 #define TRIB_MAX_GAMMA 8
@@ -368,7 +368,7 @@ typedef struct trib_multi_stream_attention_params {
     uint32_t rows; /* TRIB_ROWS_* */
     const trib_step* step;
     trib_tensor q; /* [R + Q, q_heads, d] F32, rotated */
-    trib_tensor y; /* [R + Q, q_heads, d] F32, or BF16 or F16, rounded */
+    trib_tensor y; /* [R + Q, q_heads, d] F32; or BF16 or F16, rounded, and then elsewhere than q */
     trib_kv_cache cache;
     trib_tensor stream_k; /* [Q, kv_heads, d]; address 0 when Q = 0 */
     trib_tensor stream_v;

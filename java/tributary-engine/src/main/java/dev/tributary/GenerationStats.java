@@ -119,7 +119,8 @@ public final class GenerationStats {
     }
 
     /**
-     * Decoding time spent in the layers and the LM head; on a GPU, which is not asked in between, the time of whole passes.
+     * Decoding time spent in the layers and the LM head; on a GPU, which is not asked in between, the time of whole passes
+     * by the GPU's own clock.
      *
      * @return a duration
      */
@@ -136,7 +137,12 @@ public final class GenerationStats {
         return Duration.ofNanos(verifyNanos);
     }
 
-    /** {@return decoding time spent in Java: growing trees, planning, text, bookkeeping} */
+    /**
+     * Decoding time spent in Java: growing trees, planning, text, bookkeeping. On a GPU it is what the GPU's own time of
+     * the passes leaves of the decoding time, so launching, copies and waiting are in it too.
+     *
+     * @return a duration
+     */
     public Duration host() {
         return Duration.ofNanos(hostNanos);
     }

@@ -9,6 +9,8 @@ import static org.bytedeco.cuda.global.cudart.cudaSuccess;
 
 import dev.tributary.DeviceException;
 import dev.tributary.kernels.KernelException;
+import java.util.List;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -24,6 +26,23 @@ final class CudaCalls {
         if (code != cudaSuccess) {
             throw failure(code, operation);
         }
+    }
+
+    /** Runs all of these, whichever fails. The first failure, the later ones attached to it. */
+    static Optional<RuntimeException> runAll(List<Runnable> steps) {
+        Optional<RuntimeException> first = Optional.empty();
+        for (Runnable step : steps) {
+            try {
+                step.run();
+            } catch (RuntimeException e) {
+                if (first.isPresent()) {
+                    first.get().addSuppressed(e);
+                } else {
+                    first = Optional.of(e);
+                }
+            }
+        }
+        return first;
     }
 
     static boolean isOutOfMemory(int code) {

@@ -3,8 +3,8 @@ package dev.tributary.cuda;
 
 import static org.bytedeco.cuda.global.cudart.cudaDeviceReset;
 import static org.bytedeco.cuda.global.cudart.cudaDeviceScheduleSpin;
-import static org.bytedeco.cuda.global.cudart.cudaDeviceSynchronize;
 import static org.bytedeco.cuda.global.cudart.cudaFree;
+import static org.bytedeco.cuda.global.cudart.cudaGetLastError;
 import static org.bytedeco.cuda.global.cudart.cudaInitDevice;
 import static org.bytedeco.cuda.global.cudart.cudaInitDeviceFlagsAreValid;
 import static org.bytedeco.cuda.global.cudart.cudaMalloc;
@@ -34,9 +34,11 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -53,6 +55,14 @@ import org.bytedeco.javacpp.SizeTPointer;
 final class CudaDevice implements Device {
     /** Left to CUDA itself: kernels that are loaded at their first launch, graphs, its own heap. */
     private static final long RESERVE_BYTES = 256L << 20;
+
+    private static final System.Logger LOG = System.getLogger(CudaDevice.class.getName());
+
+    /**
+     * How many devices are open on each GPU, by ordinal; also the lock under which one is opened, and under which the
+     * last one gives the GPU's context up: all share it.
+     */
+    private static final Map<Integer, Integer> OPEN = new HashMap<>();
 
     private final int ordinal;
     private final MemoryPool pool;
@@ -73,19 +83,22 @@ final class CudaDevice implements Device {
         this.ordinal = ordinal;
         pool = new MemoryPool(new Source(), "cuda:" + ordinal, memoryLimit);
         try {
-            CudaCalls.check(
-                    cudaInitDevice(ordinal, cudaDeviceScheduleSpin, cudaInitDeviceFlagsAreValid), "cudaInitDevice");
-            CudaCalls.check(cudaSetDevice(ordinal), "cudaSetDevice");
-            CudaCalls.check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "cudaStreamCreate");
-            opened = true;
+            synchronized (OPEN) {
+                CudaCalls.check(
+                        cudaInitDevice(ordinal, cudaDeviceScheduleSpin, cudaInitDeviceFlagsAreValid), "cudaInitDevice");
+                CudaCalls.check(cudaSetDevice(ordinal), "cudaSetDevice");
+                CudaCalls.check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), "cudaStreamCreate");
+                OPEN.merge(ordinal, 1, Integer::sum);
+                opened = true;
+            }
             undo.push(() -> CudaCalls.check(cudaStreamDestroy(stream), "cudaStreamDestroy"));
             undo.push(pool::close);
             staging = new Staging(stream);
             undo.push(staging::close);
             kernels = context(ordinal, stream);
             undo.push(kernels::close);
-            // What the context was set up with went by another stream.
-            CudaCalls.check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+            // What sets the context up fails here, not in the middle of loading. Other devices of this GPU are let be.
+            CudaCalls.check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
             description = describe();
         } catch (Throwable e) {
             try {
@@ -114,7 +127,7 @@ final class CudaDevice implements Device {
         try {
             Loader.load(org.bytedeco.cuda.global.cudart.class);
             return Optional.empty();
-        } catch (LinkageError e) {
+        } catch (LinkageError | IllegalCallerException e) {
             return Optional.of(new DeviceException(
                     "the CUDA runtime cannot be loaded: " + rootOf(e)
                             + "; libcudart.so.13 comes with CUDA 13 (package cuda-cudart-13-0), whose lib64 must be"
@@ -213,7 +226,8 @@ final class CudaDevice implements Device {
 
     /**
      * Frees everything. After an error that CUDA does not recover from, freeing fails too and means nothing: then the
-     * process's context on this GPU is given up as a whole, which frees all there is.
+     * process's context on this GPU is given up as a whole, which frees all there is. The error is one of all who have
+     * that context; the last of them gives it up.
      */
     @Override
     public void close() {
@@ -221,30 +235,48 @@ final class CudaDevice implements Device {
             return;
         }
         closed = true;
-        boolean usable = cudaSetDevice(ordinal) == cudaSuccess && cudaDeviceSynchronize() == cudaSuccess;
+        boolean lost = opened && (cudaSetDevice(ordinal) != cudaSuccess || isLost(stream));
         List<Runnable> steps = new ArrayList<>();
         List.copyOf(works).forEach(work -> steps.add(work::close));
         blocks.forEach(block -> steps.add(block.pinned::close));
         steps.addAll(undo);
-        RuntimeException first = null;
-        for (Runnable step : steps) {
-            try {
-                step.run();
-            } catch (RuntimeException e) {
-                if (first == null) {
-                    first = e;
-                } else {
-                    first.addSuppressed(e);
-                }
-            }
-        }
+        Optional<RuntimeException> failure = CudaCalls.runAll(steps);
         memories.clear();
-        if (!usable) {
-            if (opened) {
-                cudaDeviceReset();
+        // Another's error may have come in between; the default stream, on which nothing runs, knows it too.
+        lost |= opened && failure.isPresent() && isLost(new CUstream_st());
+        if (opened) {
+            leave(ordinal, lost);
+        }
+        if (!lost && failure.isPresent()) {
+            throw failure.get();
+        }
+    }
+
+    /** Whether the GPU's context has failed for good: an error of one call is not there at the next. */
+    private static boolean isLost(CUstream_st stream) {
+        if (cudaStreamSynchronize(stream) == cudaSuccess) {
+            return false;
+        }
+        cudaGetLastError();
+        return cudaStreamSynchronize(stream) != cudaSuccess;
+    }
+
+    private static void leave(int ordinal, boolean lost) {
+        synchronized (OPEN) {
+            int others = OPEN.getOrDefault(ordinal, 1) - 1;
+            if (others > 0) {
+                OPEN.put(ordinal, others);
+            } else {
+                OPEN.remove(ordinal);
             }
-        } else if (first != null) {
-            throw first;
+            if (lost && others == 0) {
+                cudaDeviceReset();
+            } else if (lost) {
+                LOG.log(
+                        System.Logger.Level.WARNING,
+                        "cuda:{0} has failed; its memory is returned when the last model on that GPU closes",
+                        ordinal);
+            }
         }
     }
 

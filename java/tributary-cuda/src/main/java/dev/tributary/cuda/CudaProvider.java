@@ -10,6 +10,9 @@ import dev.tributary.kernels.CudaProbe;
 import dev.tributary.kernels.KernelException;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 
 /**
  * GPUs of this machine. The driver is asked before any class of bytedeco is touched: where libcuda is missing, such a
@@ -18,6 +21,7 @@ import java.util.Optional;
 public final class CudaProvider implements DeviceProvider {
     private static final int LEAST_DRIVER = 13_000;
     private static final int LEAST_CAPABILITY = 80;
+    private static final String LEAST = ", expected 8.0 (Ampere) or later";
 
     /** For {@link java.util.ServiceLoader}. */
     public CudaProvider() {}
@@ -30,6 +34,11 @@ public final class CudaProvider implements DeviceProvider {
     @Override
     public Optional<DeviceException> obstacle() {
         return obstacle(CudaProbe.ask()).or(CudaProvider::missingLibrary);
+    }
+
+    @Override
+    public int firstUsable() {
+        return firstUsable(CudaProbe.ask()).orElse(0);
     }
 
     @Override
@@ -68,9 +77,30 @@ public final class CudaProvider implements DeviceProvider {
                     yield obstacle(
                             Reason.NO_DEVICE, "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES may hide them)");
                 }
-                yield unusable(answer, 0);
+                yield firstUsable(answer).isPresent()
+                        ? Optional.empty()
+                        : obstacle(
+                                Reason.UNSUPPORTED_DEVICE,
+                                IntStream.range(0, gpus.size())
+                                                .mapToObj(ordinal -> described(ordinal, gpus.get(ordinal)))
+                                                .collect(Collectors.joining(", "))
+                                        + LEAST);
             }
         };
+    }
+
+    /** The first GPU that there are kernels for. */
+    static OptionalInt firstUsable(CudaProbe.Answer answer) {
+        return answer instanceof CudaProbe.Gpus(int version, List<CudaProbe.Gpu> gpus)
+                ? IntStream.range(0, gpus.size())
+                        .filter(ordinal -> gpus.get(ordinal).capability() >= LEAST_CAPABILITY)
+                        .findFirst()
+                : OptionalInt.empty();
+    }
+
+    private static String described(int ordinal, CudaProbe.Gpu gpu) {
+        return "cuda:" + ordinal + " is " + gpu.name() + " with compute capability " + gpu.capability() / 10 + "."
+                + gpu.capability() % 10;
     }
 
     /** What stands in the way of using one GPU. */
@@ -87,10 +117,7 @@ public final class CudaProvider implements DeviceProvider {
         CudaProbe.Gpu gpu = gpus.get(ordinal);
         return gpu.capability() >= LEAST_CAPABILITY
                 ? Optional.empty()
-                : obstacle(
-                        Reason.UNSUPPORTED_DEVICE,
-                        "cuda:" + ordinal + " is " + gpu.name() + " with compute capability " + gpu.capability() / 10
-                                + "." + gpu.capability() % 10 + ", expected 8.0 (Ampere) or later");
+                : obstacle(Reason.UNSUPPORTED_DEVICE, described(ordinal, gpu) + LEAST);
     }
 
     private static Optional<DeviceException> missingLibrary() {

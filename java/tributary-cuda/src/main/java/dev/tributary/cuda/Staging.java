@@ -12,7 +12,9 @@ import static org.bytedeco.cuda.global.cudart.cudaMemcpyHostToDevice;
 import static org.bytedeco.cuda.global.cudart.cudaStreamSynchronize;
 
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.bytedeco.cuda.cudart.CUevent_st;
 import org.bytedeco.cuda.cudart.CUstream_st;
 
@@ -22,11 +24,12 @@ import org.bytedeco.cuda.cudart.CUstream_st;
  */
 final class Staging implements AutoCloseable {
     private static final long BUFFER_BYTES = 8L << 20;
+    private static final int BUFFERS = 2;
 
     private record Buffer(PinnedMemory memory, CUevent_st copied) {}
 
     private final CUstream_st stream;
-    private final List<Buffer> buffers;
+    private final List<Buffer> buffers = new ArrayList<>();
     private int next;
 
     /**
@@ -36,13 +39,27 @@ final class Staging implements AutoCloseable {
      */
     Staging(CUstream_st stream) {
         this.stream = stream;
-        buffers = List.of(buffer(), buffer());
+        try {
+            while (buffers.size() < BUFFERS) {
+                Buffer buffer = new Buffer(new PinnedMemory(BUFFER_BYTES), new CUevent_st());
+                buffers.add(buffer);
+                CudaCalls.check(cudaEventCreateWithFlags(buffer.copied, cudaEventDisableTiming), "cudaEventCreate");
+            }
+        } catch (Throwable e) {
+            release().ifPresent(e::addSuppressed);
+            throw e;
+        }
     }
 
-    private static Buffer buffer() {
-        CUevent_st copied = new CUevent_st();
-        CudaCalls.check(cudaEventCreateWithFlags(copied, cudaEventDisableTiming), "cudaEventCreate");
-        return new Buffer(new PinnedMemory(BUFFER_BYTES), copied);
+    private Optional<RuntimeException> release() {
+        List<Runnable> steps = new ArrayList<>();
+        for (Buffer buffer : buffers) {
+            if (!buffer.copied.isNull()) { // it may be what could not be made
+                steps.add(() -> CudaCalls.check(cudaEventDestroy(buffer.copied), "cudaEventDestroy"));
+            }
+            steps.add(buffer.memory::close);
+        }
+        return CudaCalls.runAll(steps);
     }
 
     /** Copies to the device, in stream order; the source may change on return. */
@@ -76,11 +93,11 @@ final class Staging implements AutoCloseable {
         }
     }
 
+    /** Frees everything. The first failure is thrown when all was tried. */
     @Override
     public void close() {
-        for (Buffer buffer : buffers) {
-            CudaCalls.check(cudaEventDestroy(buffer.copied), "cudaEventDestroy");
-            buffer.memory.close();
-        }
+        release().ifPresent(failure -> {
+            throw failure;
+        });
     }
 }

@@ -14,6 +14,7 @@ import dev.tributary.engine.device.DeviceProvider;
 import dev.tributary.kernels.CudaProbe;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.ServiceLoader;
 import org.junit.jupiter.api.Test;
 
@@ -90,6 +91,28 @@ class CudaProviderTest {
                 CudaProvider.obstacle(answer),
                 Reason.UNSUPPORTED_DEVICE,
                 "cuda:0 is Tesla T4 with compute capability 7.5, expected 8.0 (Ampere) or later");
+    }
+
+    @Test
+    void aChipWithoutKernelsIsNoObstacleToAnother() {
+        CudaProbe.Gpu old = new CudaProbe.Gpu("Tesla T4", 75);
+        CudaProbe.Gpu usable = new CudaProbe.Gpu("NVIDIA H200", 90);
+        CudaProbe.Answer mixed = new CudaProbe.Gpus(13_000, List.of(old, usable, usable));
+        assertEquals(Optional.empty(), CudaProvider.obstacle(mixed));
+        assertEquals(OptionalInt.of(1), CudaProvider.firstUsable(mixed));
+        assertEquals(Optional.empty(), CudaProvider.unusable(mixed, 1));
+        assertObstacle(
+                CudaProvider.unusable(mixed, 0),
+                Reason.UNSUPPORTED_DEVICE,
+                "cuda:0 is Tesla T4 with compute capability 7.5, expected 8.0 (Ampere) or later");
+
+        CudaProbe.Answer none = new CudaProbe.Gpus(13_000, List.of(old, new CudaProbe.Gpu("Tesla V100", 70)));
+        assertEquals(OptionalInt.empty(), CudaProvider.firstUsable(none));
+        assertObstacle(
+                CudaProvider.obstacle(none),
+                Reason.UNSUPPORTED_DEVICE,
+                "cuda:0 is Tesla T4 with compute capability 7.5, cuda:1 is Tesla V100 with compute capability 7.0,"
+                        + " expected 8.0 (Ampere) or later");
     }
 
     @Test

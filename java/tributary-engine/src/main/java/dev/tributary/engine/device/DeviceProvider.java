@@ -15,6 +15,9 @@ public interface DeviceProvider {
     /** {@return why no device of this kind can be used on this machine, if none can} */
     Optional<DeviceException> obstacle();
 
+    /** {@return the ordinal of the first device that can be used; without meaning where there is an obstacle} */
+    int firstUsable();
+
     /**
      * Opens a device for the calling thread.
      *

@@ -4,6 +4,7 @@ package dev.tributary.engine.device;
 import dev.tributary.DeviceException;
 import dev.tributary.DeviceException.Reason;
 import dev.tributary.LoadOptions;
+import dev.tributary.TributaryException;
 import dev.tributary.kernels.KernelException;
 import java.util.ArrayList;
 import java.util.List;
@@ -88,11 +89,11 @@ public final class DeviceSelection {
             if (options.threads() > 0) {
                 break;
             }
-            Optional<DeviceException> obstacle = provider.obstacle();
+            Optional<? extends TributaryException> obstacle = provider.obstacle();
             if (obstacle.isEmpty()) {
                 try {
-                    return new Choice(provider.open(0, options.memoryLimit()), Optional.empty());
-                } catch (DeviceException e) {
+                    return new Choice(provider.open(provider.firstUsable(), options.memoryLimit()), Optional.empty());
+                } catch (TributaryException e) { // a GPU whose memory others have taken included
                     obstacle = Optional.of(e);
                 }
             }

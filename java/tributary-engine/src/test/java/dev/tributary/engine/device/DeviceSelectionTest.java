@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.tributary.ConfigurationException;
 import dev.tributary.DeviceException;
 import dev.tributary.DeviceException.Reason;
+import dev.tributary.InsufficientMemoryException;
 import dev.tributary.LoadOptions;
 import java.util.ArrayList;
 import java.util.List;
@@ -39,10 +40,15 @@ class DeviceSelectionTest {
         }
 
         @Override
+        public int firstUsable() {
+            return 1;
+        }
+
+        @Override
         public Device open(int ordinal, long memoryLimit) {
             opened.add(ordinal + " " + memoryLimit);
             if (!opens) {
-                throw new DeviceException("it does not open", Reason.FAILURE);
+                throw new InsufficientMemoryException("it does not open");
             }
             return new MeasuringDevice(new HostDevice(1));
         }
@@ -65,7 +71,7 @@ class DeviceSelectionTest {
                 among(cuda).open(device("auto").memoryLimit(5).build());
         assertInstanceOf(MeasuringDevice.class, choice.device());
         assertEquals(Optional.empty(), choice.note());
-        assertEquals(List.of("0 5"), cuda.opened);
+        assertEquals(List.of("1 5"), cuda.opened);
         choice.device().close();
     }
 
