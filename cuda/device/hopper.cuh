@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Thin wrappers of what sm_90a adds: barriers in shared memory that count bytes (mbarrier), bulk copies that arrive on
-// them, warpgroup products, clusters. Each is one instruction or the obvious few; nothing here holds state.
+// them, warpgroup products. Each is one instruction or the obvious few; nothing here holds state.
 //
 // Phases. A barrier is created in phase 0; phase i completes when `count` arrivals and all announced bytes of it are in.
 // wait(barrier, parity) returns when the phase of that parity has completed: a consumer begins with parity 0; a producer
 // that waits for a buffer to be free begins with parity 1, which a new barrier passes at once.
 //
 // Proxies. Bulk copies and products reach shared memory by another way than loads and stores. What ordinary stores wrote
-// becomes visible to them by async_proxy_fence() in the writing thread, before the barrier that tells of it. What ordinary
-// loads have read may be overwritten by a bulk copy once a barrier says that they are done.
+// becomes visible to them by async_proxy_fence() in the writing thread, before the barrier that tells of it, or in the
+// thread that begins the product, behind that barrier (as where cp.async brings x). What ordinary loads have read may be
+// overwritten by a bulk copy once a barrier says that they are done.
 #pragma once
 
 #include <cuda.h>
@@ -48,7 +49,7 @@ __device__ __forceinline__ void barrier_init(uint64_t* barrier, uint32_t count) 
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count) : "memory");
 }
 
-// After barrier_init and before the block's (or cluster's) barrier: makes new barriers visible to copies and to peers.
+// After barrier_init and before the block's barrier: makes new barriers visible to copies.
 __device__ __forceinline__ void barrier_init_fence() {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
@@ -64,21 +65,6 @@ __device__ __forceinline__ void barrier_arrive_expect(uint64_t* barrier, uint32_
                  : "memory");
 }
 
-// Announces `bytes` without an arrival.
-__device__ __forceinline__ void barrier_expect(uint64_t* barrier, uint32_t bytes) {
-    asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
-                 : "memory");
-}
-
-// One arrival at the barrier of the same offset in block `rank` of the cluster.
-__device__ __forceinline__ void barrier_arrive_peer(uint64_t* barrier, uint32_t rank) {
-    asm volatile(
-        "{\n\t.reg .b32 peer;\n\tmapa.shared::cluster.u32 peer, %0, %1;\n\t"
-        "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [peer];\n\t}\n" ::"r"(shared_address(barrier)),
-        "r"(rank)
-        : "memory");
-}
-
 // Whether the phase of `parity` has completed; may sleep for a short time before it says no.
 __device__ __forceinline__ bool barrier_try(uint64_t* barrier, uint32_t parity) {
     uint32_t done;
@@ -92,19 +78,6 @@ __device__ __forceinline__ bool barrier_try(uint64_t* barrier, uint32_t parity) 
 
 __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity) {
     while (!barrier_try(barrier, parity)) {
-    }
-}
-
-// As barrier_wait, when peers of the cluster arrive there: acquires what they released.
-__device__ __forceinline__ void barrier_wait_cluster(uint64_t* barrier, uint32_t parity) {
-    uint32_t done = 0;
-    while (done == 0) {
-        asm volatile(
-            "{\n\t.reg .pred p;\n\tmbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n\t"
-            "selp.b32 %0, 1, 0, p;\n\t}\n"
-            : "=r"(done)
-            : "r"(shared_address(barrier)), "r"(parity)
-            : "memory");
     }
 }
 
@@ -126,9 +99,6 @@ struct ring_position {
 __device__ __forceinline__ void named_barrier_sync(int id, int threads) {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
-__device__ __forceinline__ void named_barrier_arrive(int id, int threads) {
-    asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
 
 // ---------------------------------------------------------------- bulk copies
 
@@ -146,17 +116,6 @@ __device__ __forceinline__ void bulk_copy(void* shared, const void* global, uint
         "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
             "r"(shared_address(shared)),
         "l"(__cvta_generic_to_global(global)), "r"(bytes), "r"(shared_address(barrier)),
-        "l"(static_cast<uint64_t>(policy))
-        : "memory");
-}
-
-// Likewise into every block of the cluster whose bit in `blocks` is set, at the same offsets of buffer and barrier.
-__device__ __forceinline__ void bulk_copy_multicast(void* shared, const void* global, uint32_t bytes, uint64_t* barrier,
-                                                    uint16_t blocks, cache_policy policy = cache_policy::evict_normal) {
-    asm volatile(
-        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint [%0], "
-        "[%1], %2, [%3], %4, %5;" ::"r"(shared_address(shared)),
-        "l"(__cvta_generic_to_global(global)), "r"(bytes), "r"(shared_address(barrier)), "h"(blocks),
         "l"(static_cast<uint64_t>(policy))
         : "memory");
 }
@@ -183,37 +142,8 @@ __device__ __forceinline__ void tensor_copy(void* shared, const CUtensorMap* map
         : "memory");
 }
 
-__device__ __forceinline__ void tensor_copy_multicast(void* shared, const CUtensorMap* map, int column, int row,
-                                                      uint64_t* barrier, uint16_t blocks,
-                                                      cache_policy policy = cache_policy::evict_normal) {
-    asm volatile(
-        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_"
-        "hint [%0], [%1, {%2, %3}], [%4], %5, %6;" ::"r"(shared_address(shared)),
-        "l"(reinterpret_cast<uint64_t>(map)), "r"(column), "r"(row), "r"(shared_address(barrier)), "h"(blocks),
-        "l"(static_cast<uint64_t>(policy))
-        : "memory");
-}
-
 __device__ __forceinline__ void prefetch_tensor_map(const CUtensorMap* map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(reinterpret_cast<uint64_t>(map)) : "memory");
-}
-
-// shared → global, contiguous; addresses and bytes multiples of 16. Completes in its thread's bulk group.
-__device__ __forceinline__ void bulk_store(void* global, const void* shared, uint32_t bytes) {
-    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(__cvta_generic_to_global(global)),
-                 "r"(shared_address(shared)), "r"(bytes)
-                 : "memory");
-}
-__device__ __forceinline__ void bulk_store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-// Until at most `groups` of this thread's newest groups still read shared memory: their buffers may then be written.
-template <int groups>
-__device__ __forceinline__ void bulk_store_wait_read() {
-    asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(groups) : "memory");
-}
-// Until at most `groups` of this thread's newest groups are incomplete.
-template <int groups>
-__device__ __forceinline__ void bulk_store_wait() {
-    asm volatile("cp.async.bulk.wait_group %0;" ::"n"(groups) : "memory");
 }
 
 // Ordinary accesses of this thread to shared memory before, bulk copies and products after.
@@ -280,50 +210,6 @@ __device__ __forceinline__ void claim_registers() {
 template <int registers>
 __device__ __forceinline__ void release_registers() {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
-}
-
-// ---------------------------------------------------------------- clusters
-
-__device__ __forceinline__ uint32_t cluster_rank() {
-    uint32_t rank;
-    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return rank;
-}
-__device__ __forceinline__ void cluster_arrive() {
-    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
-}
-__device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-__device__ __forceinline__ void cluster_sync() {
-    cluster_arrive();
-    cluster_wait();
-}
-
-// Address, in the cluster's shared memory, of what stands at `pointer` in this block, in block `rank`.
-__device__ __forceinline__ uint32_t peer_address(const void* pointer, uint32_t rank) {
-    uint32_t peer;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(peer) : "r"(shared_address(pointer)), "r"(rank));
-    return peer;
-}
-__device__ __forceinline__ float load_peer(uint32_t address) {
-    float x;
-    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(x) : "r"(address) : "memory");
-    return x;
-}
-__device__ __forceinline__ float4 load_peer4(uint32_t address) {
-    float4 x;
-    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w)
-                 : "r"(address)
-                 : "memory");
-    return x;
-}
-__device__ __forceinline__ void store_peer(uint32_t address, float x) {
-    asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(address), "f"(x) : "memory");
-}
-__device__ __forceinline__ void store_peer4(uint32_t address, float4 x) {
-    asm volatile("st.shared::cluster.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(address), "f"(x.x), "f"(x.y), "f"(x.z),
-                 "f"(x.w)
-                 : "memory");
 }
 
 }  // namespace tributary::device::hopper

@@ -54,7 +54,6 @@ struct launch_shape {
     dim3 grid;
     dim3 block;
     size_t shared_memory = 0;  // dynamic, bytes
-    int cluster = 1;           // blocks of a cluster, along x
 };
 
 template <class... Parameters, class... Arguments>
@@ -70,15 +69,11 @@ trib_status launch(const context& context, const char* operation, void (*kernel)
             return check_cuda(operation, error);
         }
     }
-    cudaLaunchAttribute attributes[2];
+    cudaLaunchAttribute attributes[1];
     unsigned count = 0;
     if (context.dependent_launch) {
         attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
         attributes[count++].val.programmaticStreamSerializationAllowed = 1;
-    }
-    if (shape.cluster > 1) {
-        attributes[count].id = cudaLaunchAttributeClusterDimension;
-        attributes[count++].val.clusterDim = {static_cast<unsigned>(shape.cluster), 1, 1};
     }
     cudaLaunchConfig_t config = {};
     config.gridDim = shape.grid;
