@@ -114,7 +114,7 @@ struct attention_view {
     int head_dim;           // d, a multiple of 8
     int chunks;             // chunks of one row's states: tile_chunks(bound_context)
     float scale;            // scale · log₂e of scores, at least FLT_MIN: a masked score, −∞, stays one
-    const float* q;         // [R + Q, q_heads, d]
+    const uint16_t* q;      // [R + Q, q_heads, d] of the cache's type
     int64_t q_row, q_head;  // strides, elements
     bool q_pairs;           // every q row of a head begins at an even element
     const uint16_t* cache;  // this layer's pages, [pages][K | V][kv_head][64][d]

@@ -252,36 +252,34 @@ private:
 
 // ---------------------------------------------------------------- parts of both ways
 
-// Elements column and column + 1 of a query row, rounded.
-template <class T>
-__device__ __forceinline__ uint32_t query_pair(const attention_view& a, const float* row, int column, bool exists) {
+// Elements column and column + 1 of a query row.
+__device__ __forceinline__ uint32_t query_pair(const attention_view& a, const uint16_t* row, int column, bool exists) {
     if (!exists || column >= a.head_dim) {
         return 0;
     }
     if (a.q_pairs) {
-        const float2 x = *reinterpret_cast<const float2*>(row + column);
-        return pack2<T>(x.x, x.y);
+        return *reinterpret_cast<const uint32_t*>(row + column);
     }
-    return pack2<T>(row[column], row[column + 1]);
+    return row[column] | static_cast<uint32_t>(row[column + 1]) << 16;
 }
 
 // The 16 query rows from `row` on as fragments, one for each 16 columns.
-template <class T, int D>
+template <int D>
 __device__ __forceinline__ void load_queries(uint32_t (&q)[D / 16][4], const attention_view& a, const int64_t* offsets,
                                              int row, int rows) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const int upper = row + lane / 4;
     const bool has_upper = upper < rows;
     const bool has_lower = upper + 8 < rows;
-    const float* of_upper = a.q + (has_upper ? offsets[upper] : 0);
-    const float* of_lower = a.q + (has_lower ? offsets[upper + 8] : 0);
+    const uint16_t* of_upper = a.q + (has_upper ? offsets[upper] : 0);
+    const uint16_t* of_lower = a.q + (has_lower ? offsets[upper + 8] : 0);
 #pragma unroll
     for (int k = 0; k < D / 16; ++k) {
         const int column = 16 * k + lane % 4 * 2;
-        q[k][0] = query_pair<T>(a, of_upper, column, has_upper);
-        q[k][1] = query_pair<T>(a, of_lower, column, has_lower);
-        q[k][2] = query_pair<T>(a, of_upper, column + 8, has_upper);
-        q[k][3] = query_pair<T>(a, of_lower, column + 8, has_lower);
+        q[k][0] = query_pair(a, of_upper, column, has_upper);
+        q[k][1] = query_pair(a, of_lower, column, has_lower);
+        q[k][2] = query_pair(a, of_upper, column + 8, has_upper);
+        q[k][3] = query_pair(a, of_lower, column + 8, has_lower);
     }
 }
 
@@ -329,7 +327,7 @@ __device__ __forceinline__ void attend_own_rows(const attention_view& a, block_m
 
     uint32_t q[M > 1 ? 1 : D / 16][4];
     if constexpr (M == 1) {
-        load_queries<T, D>(q, a, memory.offsets, first_row, memory.queries);
+        load_queries<D>(q, a, memory.offsets, first_row, memory.queries);
     } else {
         // Through shared memory: o leaves no registers for them. The barrier of the first tile comes before they are read.
         for (int index = static_cast<int>(threadIdx.x); index < shape::queries * D / 2; index += threads) {
@@ -337,7 +335,7 @@ __device__ __forceinline__ void attend_own_rows(const attention_view& a, block_m
             const int column = index % (D / 2) * 2;
             const bool exists = row < memory.queries;
             *reinterpret_cast<uint32_t*>(memory.q + row * shape::row_bytes + 2 * column) =
-                query_pair<T>(a, a.q + (exists ? memory.offsets[row] : 0), column, exists);
+                query_pair(a, a.q + (exists ? memory.offsets[row] : 0), column, exists);
         }
     }
 
@@ -534,7 +532,7 @@ __device__ __forceinline__ void attend_shared_rows(const attention_view& a, bloc
     const uint32_t weights_at = shared_address(memory.p);
 
     uint32_t q[D / 16][4];
-    load_queries<T, D>(q, a, memory.offsets, 0, memory.queries);
+    load_queries<D>(q, a, memory.offsets, 0, memory.queries);
 
     const int first[2] = {memory.firsts[g], memory.firsts[g + 8]};
     const int end[2] = {memory.ends[g], memory.ends[g + 8]};

@@ -17,7 +17,7 @@ namespace {
 // What. For each row and query head, over its single keys (positions b … p in order, then its streams 1 … j):
 //     s_i = scale · log₂e · q · k_i,  M = max(max_i s_i, max_c m_c),  w_c = 2^(m_c − M),  p_i = 2^(s_i − M)
 //     y = (Σ_c w_c o_c + Σ_i p_i v_i) / (Σ_c w_c l_c + Σ_i p_i)
-// all in fp32, chunks c ascending, then keys in order; q as it comes, unrounded. At most 17 + 8 keys: one a lane.
+// all in fp32, chunks c ascending, then keys in order. At most 17 + 8 keys: one a lane.
 //
 // Work. A warp has one row and H query heads of one KV head: 1, or 2 when there are warps enough, which halves the reads
 // and conversions of K and V. The warps of a block are the heads of one KV head, then of the next rows, so what they read
@@ -317,7 +317,7 @@ __global__ __launch_bounds__(finish_threads) void finish_attention(const attenti
     key_scores<T, D, H> scores;
 #pragma unroll
     for (int h = 0; h < H; ++h) {
-        const float* q = a.q + row * a.q_row + (first_head + h) * a.q_head;
+        const auto* q = reinterpret_cast<const T*>(a.q) + row * a.q_row + (first_head + h) * a.q_head;
 #pragma unroll
         for (int unit = 0; unit < units; ++unit) {
             const int column = 8 * (lane % 8 + 8 * unit);
@@ -563,7 +563,7 @@ trib_status multi_stream_attention(context& context, const trib_multi_stream_att
     a.chunks = tile_chunks(bound_context(step));
     constexpr float log2_e = 1.44269504F;
     a.scale = params.scale * log2_e > FLT_MIN ? params.scale * log2_e : FLT_MIN;
-    a.q = pointer<const float>(params.q.address);
+    a.q = pointer<const uint16_t>(params.q.address);
     a.q_row = params.q.stride[0];
     a.q_head = params.q.stride[1];
     a.q_pairs = a.q_row % 2 == 0 && a.q_head % 2 == 0;

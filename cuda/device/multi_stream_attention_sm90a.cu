@@ -21,7 +21,6 @@
 //                          16k: floor 26 µs, 2,048 keys on the busiest block (97% balance), measured 50;  64k: 106, 126
 //     64 rows, 32 KV heads: 1k: 17 MB, 4 µs, measured 14.5;  16k: 268 MB, 64 µs, measured 84;  64k: 256, 273
 //     1 row, 8 KV heads, 16k: 67 MB, 16 µs, measured 27;  32 KV heads, 16k: 64, 68
-// What the small cases lose is the fetching of fp32 queries, 64 KiB an item: some 9,000 of 24,000 clocks at 1k.
 //
 // Why these tiles. 128 keys: S (64 × 128) and O (64 × d) fill 128 registers a thread, P and Q 64 more, which is what 232
 // hold; with 64 keys the products would be half as long and the reduction of maxima twice as frequent. Q stays in
@@ -58,8 +57,8 @@ constexpr float minus_infinity = -__builtin_inff();
 
 constexpr int column_boxes(int d) { return (d + box_columns - 1) / box_columns; }
 constexpr int tile_bytes(int d) { return column_boxes(d) * column_bytes; }
-// A staged query row, fp32. 32 bytes of padding let 4 rows × 32 bytes of a fragment fall into different banks.
-constexpr int query_stride(int d) { return 4 * d + 32; }
+// A staged query row. 16 bytes of padding let 8 rows × 16 bytes of a fragment fall into different banks.
+constexpr int query_stride(int d) { return 2 * d + 16; }
 
 // An item as the consumers see it.
 struct tile_item {
@@ -193,7 +192,7 @@ __device__ __forceinline__ void produce(const attention_view& a, const CUtensorM
             barrier_wait(&guard.item_empty, item_parity ^ 1);
             if (lane == 0) {
                 guard.item = item;
-                barrier_arrive_expect(&guard.item_full, staged ? item.rows.queries * d * 4 : 0);
+                barrier_arrive_expect(&guard.item_full, staged ? item.rows.queries * d * 2 : 0);
             }
             __syncwarp();
             if (staged) {
@@ -204,7 +203,7 @@ __device__ __forceinline__ void produce(const attention_view& a, const CUtensorM
                                         ? item.rows.main_begin + r
                                         : a.step.max_main_rows + item.rows.stream_begin + r - item.rows.main_rows;
                     const int head = item.kv_head * a.group + query - r * a.group;
-                    bulk_copy(shared.queries + i * query_stride(d), a.q + row * a.q_row + head * a.q_head, d * 4,
+                    bulk_copy(shared.queries + i * query_stride(d), a.q + row * a.q_row + head * a.q_head, d * 2,
                               &guard.item_full);
                 }
             }
@@ -429,19 +428,20 @@ __device__ __forceinline__ void consume(const attention_view& a, const shared_la
             if (row.valid) {
                 row.query = find_query(a, item.rows, i);
             }
-            const float* from =
-                staged ? reinterpret_cast<const float*>(shared.queries + i * query_stride(d))
+            const uint16_t* from =
+                staged ? reinterpret_cast<const uint16_t*>(shared.queries + i * query_stride(d))
                        : a.q + row.query.row * a.q_row + (item.kv_head * a.group + row.query.head) * a.q_head;
 #pragma unroll
             for (int k = 0; k < d / 16; ++k) {
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
-                    const float* pair = from + 16 * k + 8 * e + column;
-                    float2 x = {0.0f, 0.0f};
+                    const uint16_t* pair = from + 16 * k + 8 * e + column;
+                    uint32_t x = 0;
                     if (row.valid) {
-                        x = staged ? *reinterpret_cast<const float2*>(pair) : float2{pair[0], pair[1]};
+                        x = staged ? *reinterpret_cast<const uint32_t*>(pair)
+                                   : pair[0] | static_cast<uint32_t>(pair[1]) << 16;
                     }
-                    q[k][2 * e + half] = pack2<T>(x.x, x.y);
+                    q[k][2 * e + half] = x;
                 }
             }
         }
@@ -642,7 +642,7 @@ trib_status launch_shape_of(context& context, const attention_view& a) {
                     a.step.max_sequences);
     }
     // Bulk copies of query rows need addresses that are multiples of 16 bytes.
-    const bool staged = reinterpret_cast<uintptr_t>(a.q) % 16 == 0 && a.q_row % 4 == 0 && a.q_head % 4 == 0;
+    const bool staged = reinterpret_cast<uintptr_t>(a.q) % 16 == 0 && a.q_row % 8 == 0 && a.q_head % 8 == 0;
     const int64_t items =
         attention_row_blocks(a.bound_main + a.bound_stream, a.step.max_sequences, a.group, groups * group_rows) *
         a.kv_heads * a.chunks;

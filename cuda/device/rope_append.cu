@@ -2,13 +2,14 @@
 //
 // Rotary position embedding of q and k, and the write of k and v to where attention finds them:
 //   x'[i] = x[i] · cos[i] − x[i + n] · sin[i],   x'[i + n] = x[i + n] · cos[i] + x[i] · sin[i],   i < n = rotary_dim / 2
-// in fp32, each product and each sum rounded by itself; k and v are then rounded to the cache's type, to nearest even.
+// in fp32, each product and each sum rounded by itself; q, k and v are then rounded to the cache's type, to nearest even,
+// and to its greatest finite value beyond that.
 //
 // Grid: (rows, ⌈units of a row / threads⌉). A unit is eight elements of one head of q, k or v: four pairs where the head
 // is rotated, eight neighbours where it is only copied, so that loads take 16 bytes and stores to the cache 8 or 16.
 // Where shapes or strides forbid that, a unit is one pair or one element.
 //
-// Bound by latency at decoding counts: (2 q_heads + 2 · 1.5 kv_heads) · d · 4 bytes a row, 44 KiB for 32 and 8 heads of
+// Bound by latency at decoding counts: (1.5 q_heads + 2 · 1.5 kv_heads) · d · 4 bytes a row, 36 KiB for 32 and 8 heads of
 // 128. The longest chain is row, sequence, page, store; the counts are fetched beside the row's numbers.
 #include "device/launch.cuh"
 #include "device/operations.hpp"
@@ -24,12 +25,14 @@ constexpr int unit = 8;
 struct rope_arguments {
     step_view step;
     row_slots slots;
-    float* q;
+    const float* q;
     const float* k;
     const float* v;
     const float* cos_sin;
     int64_t q_row, q_head, k_row, k_head, v_row, v_head;  // strides, elements
     int64_t cos_sin_row;
+    void* rotated_q;  // [R + Q, q_heads, d]
+    int64_t rotated_row, rotated_head;
     void* cache;     // this layer's [pages][K | V][kv_heads][TRIB_PAGE_TOKENS][d]
     void* stream_k;  // [Q, kv_heads, d]
     void* stream_v;
@@ -38,9 +41,16 @@ struct rope_arguments {
     int q_heads, kv_heads, d, rotary_dim;
 };
 
-// Where one head's k (value 0) or v (1) of a row goes; null when the step names no page of the cache.
+// What a head of the fused rows is.
+enum class part { q, k, v };
+
+// Where one head of a row goes; null when the step names no page of the cache.
 template <class T>
-__device__ __forceinline__ T* destination(const rope_arguments& a, int row, int head, int value) {
+__device__ __forceinline__ T* destination(const rope_arguments& a, int row, int head, part of) {
+    if (of == part::q) {
+        return static_cast<T*>(a.rotated_q) + row * a.rotated_row + head * a.rotated_head;
+    }
+    const int value = of == part::v ? 1 : 0;
     if (row >= a.step.max_main_rows) {
         const int64_t scratch_row = row - a.step.max_main_rows;
         return value == 0 ? static_cast<T*>(a.stream_k) + scratch_row * a.stream_k_row + head * a.stream_k_head
@@ -66,6 +76,44 @@ __device__ __forceinline__ T* destination(const rope_arguments& a, int row, int 
                a.d;
 }
 
+// Which part `head` of q_heads + 2 kv_heads belongs to; `head` becomes the head of that part.
+__device__ __forceinline__ part part_of(const rope_arguments& a, int& head) {
+    if (head < a.q_heads) {
+        return part::q;
+    }
+    head -= a.q_heads;
+    if (head < a.kv_heads) {
+        return part::k;
+    }
+    head -= a.kv_heads;
+    return part::v;
+}
+
+__device__ __forceinline__ const float* source(const rope_arguments& a, int row, int head, part of) {
+    return of == part::q   ? a.q + row * a.q_row + head * a.q_head
+           : of == part::k ? a.k + row * a.k_row + head * a.k_head
+                           : a.v + row * a.v_row + head * a.v_head;
+}
+
+// Rounded to T, to its greatest finite value beyond that; NaN stays NaN.
+template <class T>
+__device__ __forceinline__ float saturated(float x) {
+    constexpr float greatest = std::is_same_v<T, f16> ? 0x1.ffcp15F : 0x1.fep127F;
+    return x > greatest ? greatest : (x < -greatest ? -greatest : x);
+}
+template <class T>
+__device__ __forceinline__ uint32_t pair_of(float low, float high) {
+    return pack2<T>(saturated<T>(low), saturated<T>(high));
+}
+template <class T>
+__device__ __forceinline__ uint2 four_of(float4 x) {
+    return {pair_of<T>(x.x, x.y), pair_of<T>(x.z, x.w)};
+}
+template <class T>
+__device__ __forceinline__ uint4 eight_of(float4 x, float4 y) {
+    return {pair_of<T>(x.x, x.y), pair_of<T>(x.z, x.w), pair_of<T>(y.x, y.y), pair_of<T>(y.z, y.w)};
+}
+
 __device__ __forceinline__ float rotated_low(float low, float high, float cosine, float sine) {
     return __fsub_rn(__fmul_rn(low, cosine), __fmul_rn(high, sine));
 }
@@ -87,32 +135,16 @@ __global__ void __launch_bounds__(threads) rotate_and_append(const __grid_consta
     }
     const int row = a.slots.row(slot);
     const bool is_there = a.slots.is_there(a.step, slot);
-    const bool is_q = head < a.q_heads;
-    head -= is_q ? 0 : a.q_heads;
-    const int value = head < a.kv_heads ? 0 : 1;  // when not q
-    if (!is_q && value == 1) {
-        head -= a.kv_heads;
-        const float* v = a.v + row * a.v_row + head * a.v_head + of_head * unit;
-        const float4 first = reinterpret_cast<const float4*>(v)[0];
-        const float4 second = reinterpret_cast<const float4*>(v)[1];
-        if (T* to = destination<T>(a, row, head, 1); is_there && to != nullptr) {
-            *reinterpret_cast<uint4*>(to + of_head * unit) = {pack2<T>(first.x, first.y), pack2<T>(first.z, first.w),
-                                                              pack2<T>(second.x, second.y),
-                                                              pack2<T>(second.z, second.w)};
-        }
-        return;
-    }
-    const float* x = is_q ? a.q + row * a.q_row + head * a.q_head : a.k + row * a.k_row + head * a.k_head;
-    const int pairs = a.rotary_dim / 2;
-    if (of_head * unit >= a.rotary_dim) {  // beyond what is rotated
-        if (!is_q) {
-            const float4 first = reinterpret_cast<const float4*>(x + of_head * unit)[0];
-            const float4 second = reinterpret_cast<const float4*>(x + of_head * unit)[1];
-            if (T* to = destination<T>(a, row, head, 0); is_there && to != nullptr) {
-                *reinterpret_cast<uint4*>(to + of_head * unit) = {
-                    pack2<T>(first.x, first.y), pack2<T>(first.z, first.w), pack2<T>(second.x, second.y),
-                    pack2<T>(second.z, second.w)};
-            }
+    const part of = part_of(a, head);
+    const float* x = source(a, row, head, of);
+    T* const to = is_there ? destination<T>(a, row, head, of) : nullptr;
+    const int rotary_dim = of == part::v ? 0 : a.rotary_dim;
+    const int pairs = rotary_dim / 2;
+    if (of_head * unit >= rotary_dim) {  // only copied
+        const float4 first = reinterpret_cast<const float4*>(x + of_head * unit)[0];
+        const float4 second = reinterpret_cast<const float4*>(x + of_head * unit)[1];
+        if (to != nullptr) {
+            *reinterpret_cast<uint4*>(to + of_head * unit) = eight_of<T>(first, second);
         }
         return;
     }
@@ -123,22 +155,13 @@ __global__ void __launch_bounds__(threads) rotate_and_append(const __grid_consta
     const float* table = a.cos_sin + position * a.cos_sin_row;
     const float4 cosine = *reinterpret_cast<const float4*>(table + i);
     const float4 sine = *reinterpret_cast<const float4*>(table + pairs + i);
-    const float4 new_low = {rotated_low(low.x, high.x, cosine.x, sine.x), rotated_low(low.y, high.y, cosine.y, sine.y),
-                            rotated_low(low.z, high.z, cosine.z, sine.z), rotated_low(low.w, high.w, cosine.w, sine.w)};
-    const float4 new_high = {
-        rotated_high(low.x, high.x, cosine.x, sine.x), rotated_high(low.y, high.y, cosine.y, sine.y),
-        rotated_high(low.z, high.z, cosine.z, sine.z), rotated_high(low.w, high.w, cosine.w, sine.w)};
-    if (is_q) {
-        if (!is_there) {
-            return;
-        }
-        float* q = a.q + row * a.q_row + head * a.q_head;
-        *reinterpret_cast<float4*>(q + i) = new_low;
-        *reinterpret_cast<float4*>(q + pairs + i) = new_high;
-    } else if (T* to = destination<T>(a, row, head, 0); is_there && to != nullptr) {
-        *reinterpret_cast<uint2*>(to + i) = {pack2<T>(new_low.x, new_low.y), pack2<T>(new_low.z, new_low.w)};
-        *reinterpret_cast<uint2*>(to + pairs + i) = {pack2<T>(new_high.x, new_high.y),
-                                                     pack2<T>(new_high.z, new_high.w)};
+    if (to != nullptr) {
+        *reinterpret_cast<uint2*>(to + i) =
+            four_of<T>({rotated_low(low.x, high.x, cosine.x, sine.x), rotated_low(low.y, high.y, cosine.y, sine.y),
+                        rotated_low(low.z, high.z, cosine.z, sine.z), rotated_low(low.w, high.w, cosine.w, sine.w)});
+        *reinterpret_cast<uint2*>(to + pairs + i) =
+            four_of<T>({rotated_high(low.x, high.x, cosine.x, sine.x), rotated_high(low.y, high.y, cosine.y, sine.y),
+                        rotated_high(low.z, high.z, cosine.z, sine.z), rotated_high(low.w, high.w, cosine.w, sine.w)});
     }
 }
 
@@ -156,45 +179,24 @@ __global__ void __launch_bounds__(threads) rotate_and_append_singly(const __grid
     }
     const int row = a.slots.row(slot);
     const bool is_there = a.slots.is_there(a.step, slot);
-    const bool is_q = head < a.q_heads;
-    head -= is_q ? 0 : a.q_heads;
-    if (!is_q && head >= a.kv_heads) {
-        head -= a.kv_heads;
-        if (T* to = destination<T>(a, row, head, 1); is_there && to != nullptr) {
-            to[i] = from_float<T>(a.v[row * a.v_row + head * a.v_head + i]);
-        }
+    const part of = part_of(a, head);
+    const float* x = source(a, row, head, of);
+    T* const to = is_there ? destination<T>(a, row, head, of) : nullptr;
+    const int rotary_dim = of == part::v ? 0 : a.rotary_dim;
+    const int pairs = rotary_dim / 2;
+    if (to == nullptr || (i >= pairs && i < rotary_dim)) {
         return;
     }
-    const float* x = is_q ? a.q + row * a.q_row + head * a.q_head : a.k + row * a.k_row + head * a.k_head;
-    const int pairs = a.rotary_dim / 2;
-    if (i >= a.rotary_dim) {
-        if (!is_q) {
-            if (T* to = destination<T>(a, row, head, 0); is_there && to != nullptr) {
-                to[i] = from_float<T>(x[i]);
-            }
-        }
-        return;
-    }
-    if (i >= pairs) {
+    if (i >= rotary_dim) {  // only copied
+        to[i] = from_float<T>(saturated<T>(x[i]));
         return;
     }
     const int position = min(max(a.step.row_rotary[row], 0), a.positions - 1);
     const float* table = a.cos_sin + position * a.cos_sin_row;
     const float low = x[i];
     const float high = x[pairs + i];
-    const float new_low = rotated_low(low, high, table[i], table[pairs + i]);
-    const float new_high = rotated_high(low, high, table[i], table[pairs + i]);
-    if (is_q) {
-        if (!is_there) {
-            return;
-        }
-        float* q = a.q + row * a.q_row + head * a.q_head;
-        q[i] = new_low;
-        q[pairs + i] = new_high;
-    } else if (T* to = destination<T>(a, row, head, 0); is_there && to != nullptr) {
-        to[i] = from_float<T>(new_low);
-        to[pairs + i] = from_float<T>(new_high);
-    }
+    to[i] = from_float<T>(saturated<T>(rotated_low(low, high, table[i], table[pairs + i])));
+    to[pairs + i] = from_float<T>(saturated<T>(rotated_high(low, high, table[i], table[pairs + i])));
 }
 
 template <class T>
@@ -205,7 +207,7 @@ trib_status launch_rope(context& context, const trib_rope_append_params& params)
     const rope_arguments arguments = {
         .step = view(*params.step),
         .slots = slots_of(*params.step, params.rows),
-        .q = pointer<float>(params.q.address),
+        .q = pointer<const float>(params.q.address),
         .k = pointer<const float>(params.k.address),
         .v = pointer<const float>(params.v.address),
         .cos_sin = pointer<const float>(params.cos_sin.address),
@@ -216,6 +218,9 @@ trib_status launch_rope(context& context, const trib_rope_append_params& params)
         .v_row = params.v.stride[0],
         .v_head = params.v.stride[1],
         .cos_sin_row = params.cos_sin.stride[1],
+        .rotated_q = pointer<T>(params.rotated_q.address),
+        .rotated_row = params.rotated_q.stride[0],
+        .rotated_head = params.rotated_q.stride[1],
         .cache = pointer<T>(cache.address) + params.layer * layer_size,
         .stream_k = pointer<T>(params.stream_k.address),
         .stream_v = pointer<T>(params.stream_v.address),
@@ -236,7 +241,7 @@ trib_status launch_rope(context& context, const trib_rope_append_params& params)
     };
     const bool vector = takes_vectors(params.q) && takes_vectors(params.k) && takes_vectors(params.v) &&
                         takes_vectors(params.cos_sin) && eights(params.stream_k) && eights(params.stream_v) &&
-                        params.rotary_dim % unit == 0;
+                        eights(params.rotated_q) && params.rotary_dim % unit == 0;
     const int heads = arguments.q_heads + 2 * arguments.kv_heads;
     const int per_row = heads * (vector ? arguments.d / unit : arguments.d);
     const launch_shape shape = {

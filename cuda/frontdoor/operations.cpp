@@ -163,6 +163,11 @@ void check_rope_append(check& c, const trib_rope_append_params& p) {
         c.refuse(TRIB_INVALID_ARGUMENT, "rotary_dim is %u, expected an even number", p.rotary_dim);
     }
     c.tensor("cos_sin", p.cos_sin, only_f32, {any_size, p.rotary_dim}, "positions, rotary_dim");
+    if (c.ok()) {
+        c.tensor("rotated_q", p.rotated_q, 1U << p.cache.dtype, {rows, p.q.shape[1], p.cache.head_dim},
+                 "as q, of the cache's type");
+        c.no_overlap("q", p.q, "rotated_q", p.rotated_q);
+    }
     check_stream_scratch(c, *p.step, p.cache, p.stream_k, p.stream_v);
 }
 
@@ -171,14 +176,19 @@ void check_multi_stream_attention(check& c, const trib_multi_stream_attention_pa
     c.rows(p.rows);
     c.cache(p.cache);
     c.range("layer", p.layer, 0, int64_t{p.cache.layers} - 1);
-    c.tensor("q", p.q, only_f32, {rows, any_size, p.cache.head_dim}, "rows of the step, heads, cache's head_dim");
+    if (c.ok()) {
+        c.tensor("q", p.q, 1U << p.cache.dtype, {rows, any_size, p.cache.head_dim},
+                 "rows of the step, heads, cache's head_dim and type");
+    }
     check_query_heads(c, p.q, p.cache);
     c.tensor("y", p.y, float_types, {rows, p.q.shape[1], p.cache.head_dim}, "as q");
-    if (c.ok() && p.y.dtype != TRIB_DTYPE_F32) {
-        c.no_overlap("q", p.q, "y", p.y);
-    }
+    c.no_overlap("q", p.q, "y", p.y);
     c.real_range("scale", p.scale, 0, 1e6, true);
     check_stream_scratch(c, *p.step, p.cache, p.stream_k, p.stream_v);
+    if (c.ok() && (p.next_read == 0) != (p.next_read_bytes == 0)) {
+        c.refuse(TRIB_INVALID_ARGUMENT, "%s is 0, expected next_read and next_read_bytes together",
+                 p.next_read == 0 ? "next_read" : "next_read_bytes");
+    }
 }
 
 void check_insert_streams(check& c, const trib_insert_streams_params& p) {

@@ -329,9 +329,9 @@ TRIBUTARY_INLINE float enter_weights(softmax_state& state, float* scores, int n,
 
 struct attention_view {
     step_view step;
-    const float* q;  // [R + Q, q_heads, d]
-    void* y;         // [R + Q, q_heads, d] of y_type
-    uint32_t y_type;
+    const uint16_t* q;  // [R + Q, q_heads, d] of q_type
+    void* y;            // [R + Q, q_heads, d] of y_type
+    uint32_t q_type, y_type;
     int64_t q_row, q_head, y_row, y_head;
     const uint16_t* pages;     // of the layer: [page][K | V][kv_head][64][d]
     const uint16_t* stream_k;  // [Q, kv_heads, d]
@@ -450,10 +450,10 @@ void attend(const attention_view& a, int first_row, int rows, int kv_head, int f
         tiles_begin = begin < tiles_begin ? begin : tiles_begin;
         tiles_end = end > tiles_end ? end : tiles_end;
         for (int head = 0; head < heads; ++head) {
-            const float* q = a.q + row * a.q_row + (first_head + head) * a.q_head;
+            const uint16_t* q = a.q + row * a.q_row + (first_head + head) * a.q_head;
             const int at = (i * heads + head) * width;
             for (int c = 0; c < width; c += 16) {
-                store(queries + at + c, c + 16 <= d ? load(q + c) : load_first(q + c, 8));
+                store(queries + at + c, load_values(q, a.q_type, c, c + 16 <= d ? 16 : 8));
                 store(outputs + at + c, zero());
             }
         }
@@ -604,7 +604,8 @@ trib_status multi_stream_attention(context& context, const trib_multi_stream_att
     a.kv_heads = static_cast<int>(cache.kv_heads);
     a.d = static_cast<int>(cache.head_dim);
     a.scale = params.scale;
-    a.q = pointer<const float>(params.q.address);
+    a.q = pointer<const uint16_t>(params.q.address);
+    a.q_type = params.q.dtype;
     a.q_row = params.q.stride[0];
     a.q_head = params.q.stride[1];
     a.y = pointer<void>(params.y.address);

@@ -2,7 +2,8 @@
 //
 // Rotary position embedding of q and k, and the write of k and v to where attention finds them:
 //   x'[i] = x[i] · cos[i] − x[i + n] · sin[i],   x'[i + n] = x[i + n] · cos[i] + x[i] · sin[i],   i < n = rotary_dim / 2
-// in fp32, each product and each sum rounded by itself; k and v are then rounded to the cache's type, to nearest even.
+// in fp32, each product and each sum rounded by itself; q, k and v are then rounded to the cache's type, to nearest even,
+// and to its greatest finite value beyond that.
 // Memory-bound: (q_heads + 2 kv_heads) · d values read and written once per row; a task is a block of rows.
 #include "host/operations.hpp"
 #include "host/step.hpp"
@@ -13,7 +14,7 @@ namespace {
 
 constexpr int max_head_dim = 256;
 
-// Rotates one head from x to y, which may be the same; elements from rotary_dim on are copied.
+// Rotates one head from x to y; elements from rotary_dim on are copied.
 TRIBUTARY_INLINE void rotate(const float* x, const float* cos_sin, int rotary_dim, int d, float* y) {
     const int n = rotary_dim / 2;
     int i = 0;
@@ -31,21 +32,18 @@ TRIBUTARY_INLINE void rotate(const float* x, const float* cos_sin, int rotary_di
         y[i] = first * cos_sin[i] - second * cos_sin[n + i];
         y[n + i] = second * cos_sin[i] + first * cos_sin[n + i];
     }
-    if (x != y) {
-        for (int j = rotary_dim; j < d; ++j) {
-            y[j] = x[j];
-        }
+    for (int j = rotary_dim; j < d; ++j) {
+        y[j] = x[j];
     }
 }
 
-// d, a multiple of 8, values rounded to `dtype`.
+// d, a multiple of 8, values rounded to `dtype`, none to an infinity; NaN stays NaN.
 TRIBUTARY_INLINE void round_head(const float* x, int d, uint32_t dtype, uint16_t* y) {
-    int i = 0;
-    for (; i + 16 <= d; i += 16) {
-        store_half(y + i, load(x + i), dtype);
-    }
-    for (; i < d; ++i) {
-        y[i] = f32_to_half(x[i], dtype);
+    const f32x16 greatest = splat(dtype == TRIB_DTYPE_F16 ? 0x1.ffcp15F : 0x1.fep127F);
+    const f32x16 least = zero() - greatest;
+    for (int i = 0; i < d; i += 16) {
+        const int count = i + 16 <= d ? 16 : 8;
+        store_values(y, dtype, i, max(least, min(greatest, load_values(x, TRIB_DTYPE_F32, i, count))), count);
     }
 }
 
@@ -69,9 +67,12 @@ trib_status rope_append(context& context, const trib_rope_append_params& params)
     const auto append_row = [&](int row) {
         const float* cos_sin =
             pointer<const float>(params.cos_sin.address) + step.row_rotary[row] * params.cos_sin.stride[1];
-        float* q = pointer<float>(params.q.address) + row * params.q.stride[0];
+        alignas(64) float rotated[max_head_dim];
+        const float* q = pointer<const float>(params.q.address) + row * params.q.stride[0];
+        uint16_t* rotated_q = pointer<uint16_t>(params.rotated_q.address) + row * params.rotated_q.stride[0];
         for (int head = 0; head < q_heads; ++head) {
-            rotate(q + head * params.q.stride[1], cos_sin, rotary_dim, d, q + head * params.q.stride[1]);
+            rotate(q + head * params.q.stride[1], cos_sin, rotary_dim, d, rotated);
+            round_head(rotated, d, cache.dtype, rotated_q + head * params.rotated_q.stride[1]);
         }
 
         uint16_t* k_destination;
@@ -97,7 +98,6 @@ trib_status rope_append(context& context, const trib_rope_append_params& params)
         const float* k = pointer<const float>(params.k.address) + row * params.k.stride[0];
         const float* v = pointer<const float>(params.v.address) + row * params.v.stride[0];
         for (int head = 0; head < kv_heads; ++head) {
-            alignas(64) float rotated[max_head_dim];
             rotate(k + head * params.k.stride[1], cos_sin, rotary_dim, d, rotated);
             round_head(rotated, d, cache.dtype, k_destination + head * k_head);
             round_head(v + head * params.v.stride[1], d, cache.dtype, v_destination + head * v_head);

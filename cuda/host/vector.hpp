@@ -299,6 +299,14 @@ TRIBUTARY_INLINE f32x16 max(f32x16 a, f32x16 b) {
     return a;
 }
 
+// a < b ? a : b in each lane: b where either is NaN.
+TRIBUTARY_INLINE f32x16 min(f32x16 a, f32x16 b) {
+    for (int i = 0; i < vector_parts; ++i) {
+        a.part[i] = a.part[i] < b.part[i] ? a.part[i] : b.part[i];
+    }
+    return a;
+}
+
 // ---------------------------------------------------------------- reductions over the lanes
 
 // ((l0+l8)+(l4+l12)) + ((l2+l10)+(l6+l14)) for the even lanes, likewise the odd ones, then even + odd: halves are added

@@ -915,7 +915,8 @@ TEST_F(device_host_rows, rotated_rows_and_appended_slots_agree) {
                 in.cache.fill_visible(random, step);
                 row_tensor k(step.R + step.Q, shape.kv_heads, d);
                 row_tensor v(step.R + step.Q, shape.kv_heads, d);
-                for (row_tensor* tensor : {&in.q, &k, &v}) tensor->randomize(random, step.indices(TRIB_ROWS_ALL));
+                row_tensor q(step.R + step.Q, shape.q_heads, d);
+                for (row_tensor* tensor : {&q, &k, &v}) tensor->randomize(random, step.indices(TRIB_ROWS_ALL));
                 const int positions = 400;
                 std::vector<float> table(static_cast<size_t>(positions) * d);
                 for (size_t i = 0; i < table.size(); ++i) {
@@ -926,7 +927,8 @@ TEST_F(device_host_rows, rotated_rows_and_appended_slots_agree) {
                 params.struct_size = sizeof params;
                 params.rows = which;
                 params.step = step.header();
-                params.q = in.q.tensor();
+                params.q = q.tensor();
+                params.rotated_q = in.q.tensor();
                 params.k = k.tensor();
                 params.v = v.tensor();
                 params.cos_sin = tensor_at(cos_sin.address(), TRIB_DTYPE_F32, 1, positions, d);
@@ -940,7 +942,8 @@ TEST_F(device_host_rows, rotated_rows_and_appended_slots_agree) {
                 const double in_f32 = 2 * 16 * 0x1p-24;
                 const double to_cache = shape.dtype == TRIB_DTYPE_BF16 ? 0x1p-7 : 0x1p-10;
                 results result;
-                result.reals["q"] = {rows_of(in.q, step.indices(TRIB_ROWS_ALL)), in_f32, 0};
+                result.reals["q"] = {rows_of(in.q, step.indices(which)), in_f32, to_cache};
+                EXPECT_TRUE(in.q.only_written(step.indices(which)));
                 const auto stored = [&](const std::string& name, const std::vector<uint16_t>& bits) {
                     std::vector<float> values = to_float(decoded(shape.dtype, bits));
                     std::vector<int32_t> unwritten;

@@ -29,6 +29,7 @@ public:
           pruned_(rows * hidden * 4),
           normed_(rows * hidden * 2),
           qkv_(rows * fused * 4),
+          queries_(rows * q_heads * head_dim * 2),
           attended_(rows * q_heads * head_dim * 2),
           gated_(rows * inner * 2),
           stream_k_(Q * kv_heads * head_dim * 2),
@@ -85,11 +86,26 @@ public:
         sampling_.set(how);
         std::fill(cache_->mirror.begin(), cache_->mirror.end(), 0xffff);
         cache_->fill_visible(random, *next);
-        for (device_memory* buffer :
-             {&x_, &pruned_, &normed_, &qkv_, &attended_, &gated_, &stream_k_, &stream_v_, &logits_, &argmax_.memory(),
-              &log_sum_exp_.memory(), &top_ids_.memory(), &top_logits_.memory(), &accepted_count_.memory(),
-              &accepted_node_.memory(), &accepted_row_.memory(), &bonus_.memory(), &confidence_.memory(),
-              &kept_.memory()}) {
+        for (device_memory* buffer : {&x_,
+                                      &pruned_,
+                                      &normed_,
+                                      &qkv_,
+                                      &queries_,
+                                      &attended_,
+                                      &gated_,
+                                      &stream_k_,
+                                      &stream_v_,
+                                      &logits_,
+                                      &argmax_.memory(),
+                                      &log_sum_exp_.memory(),
+                                      &top_ids_.memory(),
+                                      &top_logits_.memory(),
+                                      &accepted_count_.memory(),
+                                      &accepted_node_.memory(),
+                                      &accepted_row_.memory(),
+                                      &bonus_.memory(),
+                                      &confidence_.memory(),
+                                      &kept_.memory()}) {
             buffer->thaw();
             buffer->poison();
         }
@@ -284,6 +300,7 @@ private:
         append.rows = which;
         append.step = step_->header();
         append.q = heads(0, q_heads);
+        append.rotated_q = tensor_at(queries_.address(), dtype_, rows, q_heads, head_dim);
         append.k = heads(q_heads, kv_heads);
         append.v = heads(q_heads + kv_heads, kv_heads);
         append.cos_sin = tensor_at(cos_sin_.address(), TRIB_DTYPE_F32, 1, positions, head_dim);
@@ -296,7 +313,7 @@ private:
         attend.struct_size = sizeof attend;
         attend.rows = which;
         attend.step = step_->header();
-        attend.q = append.q;
+        attend.q = append.rotated_q;
         attend.y = tensor_at(attended_.address(), dtype_, rows, q_heads, head_dim);
         attend.cache = append.cache;
         attend.stream_k = append.stream_k;
@@ -397,7 +414,7 @@ private:
     device_array<uint16_t> stream_embeddings_;
     device_array<float> norm_;
     device_array<float> cos_sin_;
-    device_memory x_, pruned_, normed_, qkv_, attended_, gated_, stream_k_, stream_v_;
+    device_memory x_, pruned_, normed_, qkv_, queries_, attended_, gated_, stream_k_, stream_v_;
     device_array<int32_t> tokens_, row_source_, segments_, segment_count_;
     device_array<float> confidence_;
     device_array<int32_t> kept_, argmax_;

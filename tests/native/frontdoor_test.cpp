@@ -453,7 +453,8 @@ TEST_F(frontdoor, refuses_a_wrong_rope_append_or_attention) {
         valid.struct_size = sizeof valid;
         valid.rows = TRIB_ROWS_ALL;
         valid.step = step->header();
-        valid.q = in.q.tensor();
+        valid.q = tensor_of(rows, shape.q_heads, shape.head_dim).tensor();
+        valid.rotated_q = in.q.tensor();
         valid.k = tensor_of(rows, shape.kv_heads, shape.head_dim).tensor();
         valid.v = tensor_of(rows, shape.kv_heads, shape.head_dim).tensor();
         valid.cos_sin = tensor_of(100, 0, 16).tensor();
@@ -466,6 +467,7 @@ TEST_F(frontdoor, refuses_a_wrong_rope_append_or_attention) {
         tensor_mutations(wrong, "q", &params_t::q, false, true);
         tensor_mutations(wrong, "k", &params_t::k);
         tensor_mutations(wrong, "v", &params_t::v);
+        tensor_mutations(wrong, "rotated_q", &params_t::rotated_q);
         tensor_mutations(wrong, "cos_sin", &params_t::cos_sin, false, true);
         tensor_mutations(wrong, "stream_k", &params_t::stream_k);
         tensor_mutations(wrong, "stream_v", &params_t::stream_v);
@@ -479,6 +481,8 @@ TEST_F(frontdoor, refuses_a_wrong_rope_append_or_attention) {
         stride_mutations(wrong, "stream_k", &params_t::stream_k);
         cache_mutations(wrong);
         wrong.push_back({"q", [](params_t& p) { p.q.shape[1] = 3; }});
+        wrong.push_back({"rotated_q", [](params_t& p) { p.rotated_q.dtype = TRIB_DTYPE_F32; }});
+        wrong.push_back({"rotated_q", [](params_t& p) { p.rotated_q.address = p.q.address; }});
         wrong.push_back({"stream_k", [](params_t& p) { p.stream_k.dtype = TRIB_DTYPE_F16; }});
         wrong.push_back({"rotary_dim", [](params_t& p) { p.rotary_dim = 0; }});
         wrong.push_back({"rotary_dim", [](params_t& p) { p.rotary_dim = 15; }});
@@ -499,8 +503,11 @@ TEST_F(frontdoor, refuses_a_wrong_rope_append_or_attention) {
         stride_mutations(wrong, "y", &params_t::y);
         cache_mutations(wrong);
         workspace_mutations(wrong, valid);
-        wrong.push_back({"q", [](params_t& p) { p.q.dtype = TRIB_DTYPE_BF16; }});
+        wrong.push_back({"q", [](params_t& p) { p.q.dtype = TRIB_DTYPE_F32; }});
         wrong.push_back({"q", [](params_t& p) { p.q.shape[1] = 3; }});
+        wrong.push_back({"y", [](params_t& p) { p.y.address = p.q.address; }});
+        wrong.push_back({"next_read", [](params_t& p) { p.next_read_bytes = 64; }});
+        wrong.push_back({"next_read_bytes", [](params_t& p) { p.next_read = 64; }});
         wrong.push_back({"scale", [](params_t& p) { p.scale = NAN; }});
         wrong.push_back({"scale", [](params_t& p) { p.scale = INFINITY; }});
         expect_refusals("multi_stream_attention", trib_multi_stream_attention, valid, wrong);

@@ -62,6 +62,7 @@ public:
         const trib_tensor q = view(0, shape.q_heads);
         const trib_tensor k = view(shape.q_heads, shape.kv_heads);
         const trib_tensor v = view(shape.q_heads + shape.kv_heads, shape.kv_heads);
+        row_tensor rotated_q(plan.R + plan.Q, shape.q_heads, shape.head_dim, 0, 0, shape.dtype);
         row_tensor y(plan.R + plan.Q, shape.q_heads, shape.head_dim);
         for (const int row : plan.indices(rows)) {
             const row_input& input = in(plan.rows[row]);
@@ -75,6 +76,7 @@ public:
         append.rows = rows;
         append.step = plan.header();
         append.q = q;
+        append.rotated_q = rotated_q.tensor();
         append.k = k;
         append.v = v;
         append.cos_sin = tensor_at(cos_sin_.address(), TRIB_DTYPE_F32, 1, positions, shape.head_dim);
@@ -87,7 +89,7 @@ public:
         attend.struct_size = sizeof attend;
         attend.rows = rows;
         attend.step = plan.header();
-        attend.q = q;
+        attend.q = rotated_q.tensor();
         attend.y = y.tensor();
         attend.cache = cache_->header();
         attend.stream_k = stream_k.tensor();

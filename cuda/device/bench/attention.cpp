@@ -27,7 +27,7 @@ class attention_bench {
 public:
     explicit attention_bench(session& s) : session_(s) {
         s.fill_pool(-1);  // keys and values of ordinary size
-        // One angle for all, with a cosine of 0.6: q is rotated in place, over and over, and must keep its length.
+        // One angle for all, with a cosine of 0.6.
         std::vector<float> table;
         table.reserve(static_cast<size_t>(positions) * head_dim);
         for (int position = 0; position < positions; ++position) {
@@ -67,6 +67,7 @@ public:
         const int rows = step.capacity();
         const int64_t qkv_columns = int64_t{q_heads + 2 * kv_heads} * head_dim;
         const buffer qkv(static_cast<size_t>(rows * qkv_columns) * 4);
+        const buffer queries(static_cast<size_t>(rows) * q_heads * head_dim * 2);
         const buffer y(static_cast<size_t>(rows) * q_heads * head_dim * 2);
         const size_t scratch_elements =
             static_cast<size_t>(step.get()->max_stream_rows) * static_cast<size_t>(kv_heads) * head_dim;
@@ -81,7 +82,7 @@ public:
         p.struct_size = sizeof p;
         p.rows = streams != 0 ? TRIB_ROWS_ALL : TRIB_ROWS_MAIN;
         p.step = step.get();
-        p.q = groups_of(qkv.address(), TRIB_DTYPE_F32, rows, q_heads, head_dim, qkv_columns);
+        p.q = groups_of(queries.address(), TRIB_DTYPE_BF16, rows, q_heads, head_dim, q_heads * head_dim);
         p.y = groups_of(y.address(), TRIB_DTYPE_BF16, rows, q_heads, head_dim, q_heads * head_dim);
         p.cache = {session_.pool(),
                    TRIB_DTYPE_BF16,
@@ -104,7 +105,8 @@ public:
         rope.struct_size = sizeof rope;
         rope.rows = p.rows;
         rope.step = p.step;
-        rope.q = p.q;
+        rope.q = groups_of(qkv.address(), TRIB_DTYPE_F32, rows, q_heads, head_dim, qkv_columns);
+        rope.rotated_q = p.q;
         rope.k = groups_of(qkv.address() + uint64_t{q_heads} * head_dim * 4, TRIB_DTYPE_F32, rows, kv_heads, head_dim,
                            qkv_columns);
         rope.v = groups_of(rope.k.address + static_cast<uint64_t>(kv_heads) * head_dim * 4, TRIB_DTYPE_F32, rows,

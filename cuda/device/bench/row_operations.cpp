@@ -27,6 +27,7 @@ struct row_bench {
           x(rows * hidden * 4),
           y(rows * hidden * 4),
           qkv(rows * qkv_columns * 4),
+          queries(rows * q_heads * head_dim * 2),
           norm(hidden * 2),
           stream_k(size_t{capacity.stream_rows} * kv_heads * head_dim * 2),
           stream_v(size_t{capacity.stream_rows} * kv_heads * head_dim * 2),
@@ -37,7 +38,7 @@ struct row_bench {
         fill_bf16(norm.as<void>(), hidden, 0, 4, s.stream());
     }
 
-    // Real angles: q is rotated in place, over and over, and must keep its length.
+    // Real angles.
     void fill_rotations() {
         std::vector<float> table;
         for (int position = 0; position < positions; ++position) {
@@ -103,8 +104,9 @@ struct row_bench {
         p.stream_v = groups_of(stream_v.address(), TRIB_DTYPE_BF16, capacity.stream_rows, kv_heads, head_dim,
                                kv_heads * head_dim);
         p.rotary_dim = head_dim;
-        // q is read and written, k and v are read in fp32 and written in 16 bits.
-        bench_case c = named("rope_append", step, step.rows() * head_dim * (q_heads * 8.0 + kv_heads * 12.0));
+        p.rotated_q = groups_of(queries.address(), TRIB_DTYPE_BF16, rows, q_heads, head_dim, q_heads * head_dim);
+        // q, k and v are read in fp32 and written in 16 bits.
+        bench_case c = named("rope_append", step, step.rows() * head_dim * (q_heads * 6.0 + kv_heads * 12.0));
         c.copies = layers;
         s.run(c, [&](int copy) {
             p.layer = static_cast<uint32_t>(copy);
@@ -237,7 +239,7 @@ struct row_bench {
     }
 
     session& s;
-    buffer x, y, qkv, norm, stream_k, stream_v, argmax;
+    buffer x, y, qkv, queries, norm, stream_k, stream_v, argmax;
     buffer cos_sin;  // [positions, head_dim]
 };
 

@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct or the meaning of a call changes; compared at load time. */
-#define TRIB_ABI_VERSION 2
+#define TRIB_ABI_VERSION 3
 
 /* Tokens in one page of the KV cache. */
 #define TRIB_PAGE_TOKENS 64
@@ -334,8 +334,10 @@ TRIB_API trib_status trib_linear(trib_context* context, const trib_linear_params
 /* ------------------------------------------------------------------ attention */
 
 /*
- * Rotates q and k (rotary_dim leading elements of each head, halves paired: element i with i + rotary_dim/2), q in
- * place; writes k and v of main rows to their slots in the cache and of stream rows to the scratch.
+ * Rotates q and k (rotary_dim leading elements of each head, halves paired: element i with i + rotary_dim/2); writes q
+ * to rotated_q, k and v of main rows to their slots in the cache and of stream rows to the scratch, all rounded to the
+ * cache's dtype. A value beyond that type's greatest becomes the greatest (F16: 65,504): an infinity in the cache would
+ * make NaN even of rows that do not see it.
  */
 typedef struct trib_rope_append_params {
     uint32_t struct_size;
@@ -346,10 +348,11 @@ typedef struct trib_rope_append_params {
     trib_tensor v;       /* [R + Q, kv_heads, d] F32 */
     trib_tensor cos_sin; /* [positions, rotary_dim] F32: row p = cosines, then sines, of position p */
     trib_kv_cache cache;
-    trib_tensor stream_k; /* [Q, kv_heads, d] of the cache's dtype; address 0 when Q = 0 */
-    trib_tensor stream_v; /* likewise */
-    uint32_t layer;       /* layer of the cache */
-    uint32_t rotary_dim;  /* even, at most d */
+    trib_tensor stream_k;  /* [Q, kv_heads, d] of the cache's dtype; address 0 when Q = 0 */
+    trib_tensor stream_v;  /* likewise */
+    uint32_t layer;        /* layer of the cache */
+    uint32_t rotary_dim;   /* even, at most d */
+    trib_tensor rotated_q; /* out, [R + Q, q_heads, d] of the cache's dtype; may not overlap q */
 } trib_rope_append_params;
 TRIB_API trib_status trib_rope_append(trib_context* context, const trib_rope_append_params* params);
 
@@ -367,8 +370,8 @@ typedef struct trib_multi_stream_attention_params {
     uint32_t struct_size;
     uint32_t rows; /* TRIB_ROWS_* */
     const trib_step* step;
-    trib_tensor q; /* [R + Q, q_heads, d] F32, rotated */
-    trib_tensor y; /* [R + Q, q_heads, d] F32; or BF16 or F16, rounded, and then elsewhere than q */
+    trib_tensor q; /* [R + Q, q_heads, d] of the cache's dtype, rotated */
+    trib_tensor y; /* [R + Q, q_heads, d] F32, BF16 or F16; may not overlap q */
     trib_kv_cache cache;
     trib_tensor stream_k; /* [Q, kv_heads, d]; address 0 when Q = 0 */
     trib_tensor stream_v;
@@ -376,6 +379,8 @@ typedef struct trib_multi_stream_attention_params {
     float scale;
     uint64_t workspace;
     uint64_t workspace_bytes;
+    uint64_t next_read;       /* weights that the next operation reads, for a device to fetch ahead; 0 = none */
+    uint64_t next_read_bytes; /* 0 exactly when next_read is; never written while a pass runs */
 } trib_multi_stream_attention_params;
 TRIB_API trib_status trib_multi_stream_attention(trib_context* context,
                                                  const trib_multi_stream_attention_params* params);

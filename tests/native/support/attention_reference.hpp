@@ -74,7 +74,7 @@ struct attention_inputs {
           cache(shape.dtype, shape.layers, step.pages, shape.kv_heads, shape.head_dim),
           stream_k(step, shape),
           stream_v(step, shape),
-          q(step.R + step.Q, shape.q_heads, shape.head_dim, shape.row_gap, shape.group_gap),
+          q(step.R + step.Q, shape.q_heads, shape.head_dim, shape.row_gap, shape.group_gap, shape.dtype),
           y(step.R + step.Q, shape.q_heads, shape.head_dim, shape.row_gap, shape.group_gap) {}
 
     void randomize(random_source& random) {
@@ -142,7 +142,6 @@ inline attention_results reference_attention(const attention_inputs& in, const s
     attention_results result;
     for (const int row : rows) {
         const std::vector<double> q = in.q.row_values(row);
-        const std::vector<double> q16 = rounded(shape.dtype, q);
         for (int head = 0; head < shape.q_heads; ++head) {
             const int kv_head = head / (shape.q_heads / shape.kv_heads);
             const std::vector<const uint16_t*> keys = in.seen(row, kv_head, 0);
@@ -151,14 +150,11 @@ inline attention_results reference_attention(const attention_inputs& in, const s
             std::vector<double> plain(keys.size());
             for (size_t i = 0; i < keys.size(); ++i) {
                 double sum = 0;
-                double sum16 = 0;
                 for (int t = 0; t < d; ++t) {
-                    const double key = decoded(shape.dtype, keys[i][t]);
-                    sum += q[head * d + t] * key;
-                    sum16 += q16[head * d + t] * key;
+                    sum += q[head * d + t] * decoded(shape.dtype, keys[i][t]);
                 }
                 exact[i] = scale * sum;
-                plain[i] = rounded(shape.dtype, scale * sum16);
+                plain[i] = rounded(shape.dtype, scale * sum);
             }
             const auto softmax = [](std::vector<double>& scores) {
                 const double top = *std::max_element(scores.begin(), scores.end());

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -94,16 +95,18 @@ inline trib_tensor tensor_at(uint64_t address, uint32_t dtype, int64_t a, int64_
     return result;
 }
 
-// F32 rows [rows, groups, width] with unused elements between them; a matrix when groups is 0.
+// Rows [rows, groups, width] with unused elements between them; a matrix when groups is 0.
 class row_tensor {
 public:
-    row_tensor(int rows, int groups, int width, int row_gap = 0, int group_gap = 0)
-        : rows_(rows),
+    row_tensor(int rows, int groups, int width, int row_gap = 0, int group_gap = 0, uint32_t dtype = TRIB_DTYPE_F32)
+        : dtype_(dtype),
+          element_(dtype == TRIB_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t)),
+          rows_(rows),
           groups_(groups),
           width_(width),
           group_stride_(width + group_gap),
           pitch_(std::max(groups, 1) * (width + group_gap) + row_gap),
-          memory_(static_cast<size_t>(rows) * pitch_ * sizeof(float)) {}
+          memory_(static_cast<size_t>(rows) * pitch_ * element_) {}
     row_tensor(const row_tensor&) = delete;
 
     int rows() const { return rows_; }
@@ -113,7 +116,7 @@ public:
     trib_tensor tensor() const {
         trib_tensor result{};
         result.address = memory_.address();
-        result.dtype = TRIB_DTYPE_F32;
+        result.dtype = dtype_;
         if (groups_ == 0) {
             result.shape[0] = 1;
             result.shape[1] = rows_;
@@ -130,19 +133,33 @@ public:
         return result;
     }
 
+    // Values are rounded to the tensor's type.
     void set_row(int row, const float* values) {
+        const auto* bytes = reinterpret_cast<const uint8_t*>(values);
+        std::vector<uint16_t> halves;
+        if (dtype_ != TRIB_DTYPE_F32) {
+            halves = encoded(dtype_, to_double({values, values + row_size()}));
+            bytes = reinterpret_cast<const uint8_t*>(halves.data());
+        }
         memory_.thaw();
         for (int group = 0; group < std::max(groups_, 1); ++group) {
-            memory_.upload(values + group * width_, sizeof(float) * width_, offset(row, group));
+            memory_.upload(bytes + group * width_ * element_, element_ * width_, offset(row, group));
         }
     }
     void set_row(int row, const std::vector<double>& values) { set_row(row, to_float(values).data()); }
     std::vector<float> row(int row) const {
-        std::vector<float> result(row_size());
+        std::vector<uint8_t> bytes(row_size() * element_);
         for (int group = 0; group < std::max(groups_, 1); ++group) {
-            memory_.download(result.data() + group * width_, sizeof(float) * width_, offset(row, group));
+            memory_.download(bytes.data() + group * width_ * element_, element_ * width_, offset(row, group));
         }
-        return result;
+        if (dtype_ == TRIB_DTYPE_F32) {
+            std::vector<float> result(row_size());
+            memcpy(result.data(), bytes.data(), bytes.size());
+            return result;
+        }
+        std::vector<uint16_t> halves(row_size());
+        memcpy(halves.data(), bytes.data(), bytes.size());
+        return to_float(decoded(dtype_, halves));
     }
     std::vector<double> row_values(int index) const { return to_double(row(index)); }
     void randomize(random_source& random, const std::vector<int>& rows, double deviation = 1) {
@@ -161,14 +178,13 @@ public:
         std::vector<bool> allowed(bytes.size());
         for (const int row : written) {
             for (int group = 0; group < std::max(groups_, 1); ++group) {
-                for (size_t i = 0; i < sizeof(float) * width_; ++i) allowed[offset(row, group) + i] = true;
+                for (size_t i = 0; i < element_ * width_; ++i) allowed[offset(row, group) + i] = true;
             }
         }
         for (size_t i = 0; i < bytes.size(); ++i) {
             if (!allowed[i] && bytes[i] != nan_poison) {
-                return testing::AssertionFailure()
-                       << "row " << i / (sizeof(float) * pitch_) << " was written at element "
-                       << i / sizeof(float) % pitch_ << ", which is nobody's";
+                return testing::AssertionFailure() << "row " << i / (element_ * pitch_) << " was written at element "
+                                                   << i / element_ % pitch_ << ", which is nobody's";
             }
         }
         return testing::AssertionSuccess();
@@ -176,9 +192,11 @@ public:
 
 private:
     size_t offset(int row, int group) const {
-        return sizeof(float) * (static_cast<size_t>(row) * pitch_ + static_cast<size_t>(group) * group_stride_);
+        return element_ * (static_cast<size_t>(row) * pitch_ + static_cast<size_t>(group) * group_stride_);
     }
 
+    uint32_t dtype_;
+    size_t element_;  // bytes
     int rows_;
     int groups_;
     int width_;

@@ -44,7 +44,7 @@ public final class MultiStreamAttentionParams extends WorkspaceParams {
     /**
      * Sets {@code q}.
      *
-     * @param q [R + Q, q_heads, d] F32, rotated
+     * @param q [R + Q, q_heads, d] of the cache's dtype, rotated
      * @return these params
      */
     public MultiStreamAttentionParams q(Tensor q) {
@@ -55,7 +55,7 @@ public final class MultiStreamAttentionParams extends WorkspaceParams {
     /**
      * Sets {@code y}.
      *
-     * @param y [R + Q, q_heads, d] F32, or BF16 or F16, rounded
+     * @param y [R + Q, q_heads, d] F32, BF16 or F16; may not overlap q
      * @return these params
      */
     public MultiStreamAttentionParams y(Tensor y) {
@@ -115,6 +115,19 @@ public final class MultiStreamAttentionParams extends WorkspaceParams {
      */
     public MultiStreamAttentionParams scale(float scale) {
         trib_multi_stream_attention_params.scale(segment, scale);
+        return this;
+    }
+
+    /**
+     * Sets what the next operation reads, for a device to fetch ahead.
+     *
+     * @param address address of the weight of the operation that follows, never written while a pass runs
+     * @param bytes the weight's size
+     * @return these params
+     */
+    public MultiStreamAttentionParams nextRead(long address, long bytes) {
+        trib_multi_stream_attention_params.next_read(segment, address);
+        trib_multi_stream_attention_params.next_read_bytes(segment, count("bytes", bytes));
         return this;
     }
 

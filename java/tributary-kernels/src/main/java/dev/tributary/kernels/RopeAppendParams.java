@@ -5,8 +5,8 @@ import dev.tributary.kernels.ffi.trib_rope_append_params;
 import java.lang.foreign.Arena;
 
 /**
- * Params of {@link KernelContext#ropeAppend}: rotates q and k, and writes k and v of main rows to the cache and of
- * stream rows to the scratch.
+ * Params of {@link KernelContext#ropeAppend}: rotates q and k; writes q for attention, and k and v of main rows to the
+ * cache and of stream rows to the scratch.
  */
 public final class RopeAppendParams extends KernelParams {
     /**
@@ -43,7 +43,7 @@ public final class RopeAppendParams extends KernelParams {
     /**
      * Sets {@code q}.
      *
-     * @param q [R + Q, q_heads, d] F32, rotated in place
+     * @param q [R + Q, q_heads, d] F32
      * @return these params
      */
     public RopeAppendParams q(Tensor q) {
@@ -136,6 +136,17 @@ public final class RopeAppendParams extends KernelParams {
      */
     public RopeAppendParams rotaryDimension(int rotaryDimension) {
         trib_rope_append_params.rotary_dim(segment, count("rotaryDimension", rotaryDimension));
+        return this;
+    }
+
+    /**
+     * Sets {@code rotatedQ}.
+     *
+     * @param rotatedQ out, [R + Q, q_heads, d] of the cache's dtype; may not overlap q
+     * @return these params
+     */
+    public RopeAppendParams rotatedQ(Tensor rotatedQ) {
+        rotatedQ.writeTo(trib_rope_append_params.rotated_q(segment));
         return this;
     }
 }

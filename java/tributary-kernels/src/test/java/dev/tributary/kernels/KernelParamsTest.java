@@ -33,6 +33,8 @@ class KernelParamsTest {
     /** Setters that do not write the one member of their own name. */
     private static final Map<String, List<String>> OTHERWISE = Map.ofEntries(
             Map.entry("RopeAppendParams.rotaryDimension", List.of("rotary_dim")),
+            Map.entry("RopeAppendParams.rotatedQ", List.of("rotated_q")),
+            Map.entry("MultiStreamAttentionParams.nextRead", List.of("next_read", "next_read_bytes")),
             Map.entry("GatherRowsParams.index", List.of("index", "max_rows")),
             Map.entry("LinearParams.partColumns", List.of("parts", "part_columns")),
             Map.entry("LinearParams.lora", List.of("lora_table", "adapters", "max_rank")),

@@ -64,6 +64,7 @@ public final class Decoder {
     private final Tensor x;
     private final Tensor normed;
     private final Tensor qkv;
+    private final Tensor queries;
     private final Tensor attended;
     private final Tensor gated;
     private final Tensor kept;
@@ -136,6 +137,8 @@ public final class Decoder {
         x = allocation.floats(rows, config.hiddenSize());
         normed = allocation.operands(rows, config.hiddenSize());
         qkv = allocation.floats(rows, (config.attentionHeads() + 2L * config.keyValueHeads()) * config.headDimension());
+        queries = allocation.rows(
+                cache.dtype(), rows, (long) config.attentionHeads() * config.headDimension());
         attended = allocation.operands(rows, (long) config.attentionHeads() * config.headDimension());
         gated = allocation.operands(rows, config.intermediateSize());
         kept = allocation.floats(capacity.mainRows(), config.hiddenSize());
@@ -454,6 +457,7 @@ public final class Decoder {
         int kvHeads = config.keyValueHeads();
         long qkvColumns = (long) (qHeads + 2 * kvHeads) * d;
         Tensor q = heads(qkv, 0, qHeads, qkvColumns);
+        Tensor rotatedQ = heads(queries, 0, qHeads, (long) qHeads * d);
         Tensor k = heads(qkv, (long) qHeads * d, kvHeads, qkvColumns);
         Tensor v = heads(qkv, (long) (qHeads + kvHeads) * d, kvHeads, qkvColumns);
         Tensor y = heads(attended, 0, qHeads, (long) qHeads * d);
@@ -471,21 +475,27 @@ public final class Decoder {
                         .streamK(streamK)
                         .streamV(streamV)
                         .layer(index)
-                        .rotaryDimension(d),
+                        .rotaryDimension(d)
+                        .rotatedQ(rotatedQ),
                 using(new MultiStreamAttentionParams(arena)
                         .step(steps.step())
                         .rows(rows)
-                        .q(q)
+                        .q(rotatedQ)
                         .y(y)
                         .cache(cache)
                         .streamK(streamK)
                         .streamV(streamV)
                         .layer(index)
-                        .scale((float) (1 / Math.sqrt(d)))),
+                        .scale((float) (1 / Math.sqrt(d)))
+                        .nextRead(layer.output().weight().address(), packedBytes(layer.output().weight()))),
                 linear(steps, rows, layer.output(), attended, x, Epilogue.RESIDUAL),
                 norm(steps, rows, layer.postAttentionNorm()),
                 linear(steps, rows, layer.gateUp(), normed, gated, Epilogue.SILU_GATE),
                 linear(steps, rows, layer.down(), gated, x, Epilogue.RESIDUAL));
+    }
+
+    private long packedBytes(Tensor weight) {
+        return device.kernels().packedSize(weight.dtype(), weight.layout(), weight.size1(), weight.size2());
     }
 
     private Tensor heads(Tensor buffer, long firstColumn, int count, long rowColumns) {
@@ -629,7 +639,7 @@ public final class Decoder {
             return Tensor.matrix(DType.F32, memory.address(), positions, rope.rotaryDimension());
         }
 
-        private Tensor rows(DType dtype, long rows, long columns) {
+        Tensor rows(DType dtype, long rows, long columns) {
             return Tensor.matrix(dtype, take(rows * columns * dtype.byteSize()), rows, columns);
         }
 

@@ -112,15 +112,11 @@ class AttentionFixtureTest {
                         d);
             }
             int rows = capacity.rows();
-            TransferBlock q = device.allocateBlock((long) rows * heads * d * Float.BYTES);
+            TransferBlock q = device.allocateBlock((long) rows * heads * d * Short.BYTES);
             TransferBlock y = device.allocateBlock((long) rows * heads * d * Float.BYTES);
             y.host().fill((byte) 0xff);
-            for (int i = 0; i < nodes * heads * d; i++) {
-                q.host().setAtIndex(JAVA_FLOAT, i, value(query, i));
-            }
-            for (int i = 0; i < anchorCount * gamma * heads * d; i++) {
-                q.host().setAtIndex(JAVA_FLOAT, (long) nodes * heads * d + i, value(streamQuery, i));
-            }
+            q.host().copyFrom(query.data());
+            q.host().asSlice(query.data().byteSize()).copyFrom(streamQuery.data());
             cache.push();
             q.push();
             y.push();
@@ -130,7 +126,7 @@ class AttentionFixtureTest {
             MultiStreamAttentionParams params = new MultiStreamAttentionParams(arena)
                     .step(plan.step())
                     .rows(Rows.ALL)
-                    .q(Tensor.cube(DType.F32, q.address(), rows, heads, d))
+                    .q(Tensor.cube(DType.BF16, q.address(), rows, heads, d))
                     .y(Tensor.cube(DType.F32, y.address(), rows, heads, d))
                     .cache(new KvCache(cache.address(), DType.BF16, 1, pages, kvHeads, d))
                     .streamK(Tensor.cube(DType.BF16, streamK.address(), capacity.streamRows(), kvHeads, d))

@@ -28,6 +28,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     float scale;
  *     uint64_t workspace;
  *     uint64_t workspace_bytes;
+ *     uint64_t next_read;
+ *     uint64_t next_read_bytes;
  * }
  * }
  */
@@ -49,7 +51,9 @@ public class trib_multi_stream_attention_params {
         Tributary.C_INT.withName("layer"),
         Tributary.C_FLOAT.withName("scale"),
         Tributary.C_LONG.withName("workspace"),
-        Tributary.C_LONG.withName("workspace_bytes")
+        Tributary.C_LONG.withName("workspace_bytes"),
+        Tributary.C_LONG.withName("next_read"),
+        Tributary.C_LONG.withName("next_read_bytes")
     ).withName("trib_multi_stream_attention_params");
 
     /**
@@ -585,6 +589,94 @@ public class trib_multi_stream_attention_params {
      */
     public static void workspace_bytes(MemorySegment struct, long fieldValue) {
         struct.set(workspace_bytes$LAYOUT, workspace_bytes$OFFSET, fieldValue);
+    }
+
+    private static final OfLong next_read$LAYOUT = (OfLong)$LAYOUT.select(groupElement("next_read"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t next_read
+     * }
+     */
+    public static final OfLong next_read$layout() {
+        return next_read$LAYOUT;
+    }
+
+    private static final long next_read$OFFSET = $LAYOUT.byteOffset(groupElement("next_read"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t next_read
+     * }
+     */
+    public static final long next_read$offset() {
+        return next_read$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t next_read
+     * }
+     */
+    public static long next_read(MemorySegment struct) {
+        return struct.get(next_read$LAYOUT, next_read$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t next_read
+     * }
+     */
+    public static void next_read(MemorySegment struct, long fieldValue) {
+        struct.set(next_read$LAYOUT, next_read$OFFSET, fieldValue);
+    }
+
+    private static final OfLong next_read_bytes$LAYOUT = (OfLong)$LAYOUT.select(groupElement("next_read_bytes"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t next_read_bytes
+     * }
+     */
+    public static final OfLong next_read_bytes$layout() {
+        return next_read_bytes$LAYOUT;
+    }
+
+    private static final long next_read_bytes$OFFSET = $LAYOUT.byteOffset(groupElement("next_read_bytes"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t next_read_bytes
+     * }
+     */
+    public static final long next_read_bytes$offset() {
+        return next_read_bytes$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t next_read_bytes
+     * }
+     */
+    public static long next_read_bytes(MemorySegment struct) {
+        return struct.get(next_read_bytes$LAYOUT, next_read_bytes$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t next_read_bytes
+     * }
+     */
+    public static void next_read_bytes(MemorySegment struct, long fieldValue) {
+        struct.set(next_read_bytes$LAYOUT, next_read_bytes$OFFSET, fieldValue);
     }
 
     /**

@@ -28,6 +28,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     trib_tensor stream_v;
  *     uint32_t layer;
  *     uint32_t rotary_dim;
+ *     trib_tensor rotated_q;
  * }
  * }
  */
@@ -49,7 +50,8 @@ public class trib_rope_append_params {
         trib_tensor.layout().withName("stream_k"),
         trib_tensor.layout().withName("stream_v"),
         Tributary.C_INT.withName("layer"),
-        Tributary.C_INT.withName("rotary_dim")
+        Tributary.C_INT.withName("rotary_dim"),
+        trib_tensor.layout().withName("rotated_q")
     ).withName("trib_rope_append_params");
 
     /**
@@ -585,6 +587,50 @@ public class trib_rope_append_params {
      */
     public static void rotary_dim(MemorySegment struct, int fieldValue) {
         struct.set(rotary_dim$LAYOUT, rotary_dim$OFFSET, fieldValue);
+    }
+
+    private static final GroupLayout rotated_q$LAYOUT = (GroupLayout)$LAYOUT.select(groupElement("rotated_q"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * trib_tensor rotated_q
+     * }
+     */
+    public static final GroupLayout rotated_q$layout() {
+        return rotated_q$LAYOUT;
+    }
+
+    private static final long rotated_q$OFFSET = $LAYOUT.byteOffset(groupElement("rotated_q"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * trib_tensor rotated_q
+     * }
+     */
+    public static final long rotated_q$offset() {
+        return rotated_q$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * trib_tensor rotated_q
+     * }
+     */
+    public static MemorySegment rotated_q(MemorySegment struct) {
+        return struct.asSlice(rotated_q$OFFSET, rotated_q$LAYOUT.byteSize());
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * trib_tensor rotated_q
+     * }
+     */
+    public static void rotated_q(MemorySegment struct, MemorySegment fieldValue) {
+        MemorySegment.copy(fieldValue, 0L, struct, rotated_q$OFFSET, rotated_q$LAYOUT.byteSize());
     }
 
     /**
