@@ -6,8 +6,12 @@ import dev.tributary.engine.run.LoadedModel;
 import dev.tributary.engine.run.Request;
 import dev.tributary.engine.text.Tokenizer;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A decoder-only language model that drafts for itself with speculative streams (arXiv 2402.11131): it generates the
@@ -94,9 +98,70 @@ public final class LanguageModel implements AutoCloseable {
     /** Likewise, and lets a test see the logits behind each token. */
     Generation generate(String prompt, GenerationOptions options, Optional<Request.LogitObserver> observer) {
         Objects.requireNonNull(options, "options");
-        Request request = new Request(tokenize(prompt), options, observer);
+        return submit(new Request(tokenize(prompt), options, observer));
+    }
+
+    private Generation submit(Request request) {
         engine.submit(request);
         return new Generation(engine, request, tokenizer);
+    }
+
+    /**
+     * Begins to answer a conversation with the default options.
+     *
+     * @param messages the conversation, mostly ending with what the user said
+     * @return the model's turn as it is generated; closing it early cancels it
+     * @throws ChatTemplateException when the model has no usable chat template, or it refuses the conversation
+     * @throws ConfigurationException when the conversation is empty, too long or not valid Unicode
+     * @throws ModelClosedException when the model is closed
+     * @throws DeviceException when the device failed earlier
+     */
+    public Generation chat(List<Message> messages) {
+        return chat(messages, ChatOptions.defaults());
+    }
+
+    /**
+     * Begins to answer a conversation.
+     *
+     * @param messages the conversation, mostly ending with what the user said
+     * @param options how
+     * @return the model's turn as it is generated; closing it early cancels it
+     * @throws ChatTemplateException when the model has no usable chat template, or it refuses the conversation
+     * @throws ConfigurationException when the conversation is empty, too long or not valid Unicode
+     * @throws ModelClosedException when the model is closed
+     * @throws DeviceException when the device failed earlier
+     */
+    public Generation chat(List<Message> messages, ChatOptions options) {
+        int[] prompt = tokenizer.encodeRendered(renderChat(messages, options));
+        return submit(new Request(prompt, options.generation(), Optional.empty()));
+    }
+
+    /**
+     * The prompt that {@link #chat(List, ChatOptions)} reads: the conversation through the model's own chat template, byte
+     * for byte what transformers' {@code apply_chat_template} gives.
+     *
+     * @param messages the conversation
+     * @param options its tools, variables, template and clock; generation options have no effect
+     * @return the prompt, special tokens included
+     * @throws ChatTemplateException when the model has no usable chat template, or it refuses the conversation
+     * @throws ConfigurationException when the conversation is empty
+     */
+    public String renderChat(List<Message> messages, ChatOptions options) {
+        Objects.requireNonNull(options, "options");
+        if (messages.isEmpty()) {
+            throw new ConfigurationException("the conversation is empty, expected at least one message");
+        }
+        Map<String, @Nullable Object> variables = new LinkedHashMap<>();
+        variables.put("documents", null);
+        variables.putAll(options.variables());
+        variables.put("messages", messages.stream().map(Message::fields).toList());
+        variables.put(
+                "tools",
+                options.tools()
+                        .map(tools -> tools.stream().map(Tool::definition).toList())
+                        .orElse(null));
+        variables.put("add_generation_prompt", options.generationPrompt());
+        return tokenizer.chat().render(options.template(), variables, options.clock());
     }
 
     /**

@@ -68,6 +68,7 @@ public final class Tributary implements Runnable {
         Tributary root = new Tributary(terminal, interruption);
         CommandLine line = new CommandLine(root)
                 .addSubcommand(new GenerateCommand(terminal, interruption))
+                .addSubcommand(new ChatCommand(terminal, interruption))
                 .addSubcommand(new TreeCommand(terminal, interruption))
                 .addSubcommand(new InfoCommand(terminal))
                 .addSubcommand(new EvaluateCommand(terminal, interruption))

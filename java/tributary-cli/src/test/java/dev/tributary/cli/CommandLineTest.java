@@ -59,6 +59,8 @@ final class CommandLineTest {
                 "generate a --compare --tree-budget 0                | --compare needs speculation",
                 "generate -f a --escape                              | --escape",
                 "generate -e a\\q                                    | '\\q' at character 2",
+                "chat a                                              | 'a'",
+                "chat --max-tokens 0                                 | --max-tokens",
                 "tree a --passes 0                                   | --passes",
                 "info a                                              | 'a'",
                 "evaluate                                            | '--data=FILE'",
@@ -139,6 +141,7 @@ final class CommandLineTest {
     @CsvSource({
         "--help, generate",
         "generate --help, --tree-budget=N",
+        "chat --help, --system=TEXT",
         "tree --help, --passes=N",
         "info --help, --model=DIR",
         "evaluate --help, --data=FILE",

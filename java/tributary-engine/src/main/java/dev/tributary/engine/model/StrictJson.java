@@ -8,6 +8,7 @@ import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.tributary.ModelFormatException;
 import java.io.IOException;
@@ -17,6 +18,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** JSON as this project reads it: valid UTF-8, no duplicate names, nothing after the value, and a bound on the size. */
 public final class StrictJson {
@@ -104,6 +111,49 @@ public final class StrictJson {
         return MAPPER.readerFor(JsonNode.class)
                 .without(DeserializationFeature.FAIL_ON_TRAILING_TOKENS)
                 .readValue(json);
+    }
+
+    /**
+     * Reads a text that must hold one JSON object.
+     *
+     * @param what what the text is, for messages
+     * @param text JSON
+     * @return its fields in order, as Java has them: null, Boolean, Number, String, List, Map
+     * @throws ModelFormatException when it is not such an object
+     */
+    public static Map<String, @Nullable Object> plainObject(String what, String text) {
+        JsonNode node;
+        try {
+            node = MAPPER.readTree(text);
+        } catch (JsonProcessingException e) {
+            throw malformed(what, e);
+        }
+        if (!(node instanceof ObjectNode object)) {
+            throw new ModelFormatException(
+                    what + ": expected a JSON object, got " + (node.isMissingNode() ? "nothing" : show(node)));
+        }
+        return plain(object);
+    }
+
+    private static Map<String, @Nullable Object> plain(ObjectNode object) {
+        Map<String, @Nullable Object> fields = new LinkedHashMap<>();
+        object.properties().forEach(field -> fields.put(field.getKey(), plain(field.getValue())));
+        return Collections.unmodifiableMap(fields);
+    }
+
+    private static @Nullable Object plain(JsonNode node) {
+        return switch (node) {
+            case ObjectNode object -> plain(object);
+            case ArrayNode array -> {
+                List<@Nullable Object> items = new ArrayList<>(array.size());
+                array.forEach(item -> items.add(plain(item)));
+                yield Collections.unmodifiableList(items);
+            }
+            default ->
+                node.isTextual()
+                        ? node.textValue()
+                        : node.isNumber() ? node.numberValue() : node.isBoolean() ? (Object) node.booleanValue() : null;
+        };
     }
 
     /**

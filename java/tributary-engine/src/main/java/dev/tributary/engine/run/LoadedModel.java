@@ -84,6 +84,7 @@ public final class LoadedModel implements AutoCloseable {
     public static LoadedModel load(Path directory, LoadOptions options) {
         ModelConfig config = ModelConfig.read(directory);
         Tokenizer tokenizer = Tokenizer.open(directory, config.vocabularySize());
+        tokenizer.chat().problems().forEach(problem -> options.listener().notice("no chat: " + problem));
         try (WeightFiles files = WeightFiles.open(directory)) {
             LlamaWeights weights = LlamaWeights.of(config, files);
             if (weights.roundedFromFp32()) {

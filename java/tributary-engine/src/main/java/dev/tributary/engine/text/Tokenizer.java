@@ -24,12 +24,14 @@ public final class Tokenizer implements AutoCloseable {
 
     private final Path path;
     private final TokenizerFile file;
+    private final ChatTemplates chat;
     private final ReadWriteLock lock = new ReentrantReadWriteLock();
     private long handle;
 
-    private Tokenizer(Path path, TokenizerFile file, long handle) {
+    private Tokenizer(Path path, TokenizerFile file, ChatTemplates chat, long handle) {
         this.path = path;
         this.file = file;
+        this.chat = chat;
         this.handle = handle;
     }
 
@@ -40,12 +42,13 @@ public final class Tokenizer implements AutoCloseable {
      * @param vocabularySize of the model: every token must have an id below
      * @return the tokenizer; the caller closes it
      * @throws ModelFormatException when {@code tokenizer.json} is missing, malformed, not supported or larger than the
-     *     model's vocabulary
+     *     model's vocabulary, or {@code tokenizer_config.json} is malformed
      * @throws dev.tributary.DeviceException when the native library cannot be loaded
      */
     public static Tokenizer open(Path directory, int vocabularySize) {
         Path path = directory.resolve("tokenizer.json");
         TokenizerFile file = TokenizerFile.read(path, vocabularySize);
+        ChatTemplates chat = ChatTemplates.read(directory);
         TokenizersNative.require();
         long handle;
         try {
@@ -61,7 +64,7 @@ public final class Tokenizer implements AutoCloseable {
         // A file may ask for both; a prompt must reach the model as it is.
         LIBRARY.disableTruncation(handle);
         LIBRARY.disablePadding(handle);
-        Tokenizer tokenizer = new Tokenizer(path, file.withoutJson(), handle);
+        Tokenizer tokenizer = new Tokenizer(path, file.withoutJson(), chat, handle);
         boolean done = false;
         try {
             tokenizer.requireAddedTokens();
@@ -95,10 +98,25 @@ public final class Tokenizer implements AutoCloseable {
      * @throws ModelClosedException after {@link #close}
      */
     public int[] encode(String text) {
+        return encode(text, true);
+    }
+
+    /**
+     * {@return its tokens and no others: for text that holds its special tokens already, as a rendered conversation does}
+     *
+     * @param text any valid Unicode text; special tokens are recognised in it
+     * @throws ConfigurationException when the text is not valid Unicode or cannot be tokenized
+     * @throws ModelClosedException after {@link #close}
+     */
+    public int[] encodeRendered(String text) {
+        return encode(text, false);
+    }
+
+    private int[] encode(String text, boolean withSpecial) {
         // The library ends the process when it meets half a character.
         Unicode.requireValid("the text", text);
         long[] ids = locked(() -> {
-            long encoding = LIBRARY.encode(handle, text, true);
+            long encoding = LIBRARY.encode(handle, text, withSpecial);
             try {
                 return LIBRARY.getTokenIds(encoding);
             } finally {
@@ -149,6 +167,11 @@ public final class Tokenizer implements AutoCloseable {
         } finally {
             shared.unlock();
         }
+    }
+
+    /** {@return the model's chat templates; any thread may use them, also after {@link #close}} */
+    public ChatTemplates chat() {
+        return chat;
     }
 
     /** {@return a detokenizer for a text of its own} */
