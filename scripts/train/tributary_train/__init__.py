@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains speculative streams for Llama-architecture models, and the bundled demo model."""
+"""Trains speculative streams for decoders of the families that the engine runs, and the bundled demo model."""

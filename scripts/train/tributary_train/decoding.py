@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from tributary_train.llama import Llama
+from tributary_train.causal_lm import CausalLM
 
 
 @torch.inference_mode()
 def greedy(
-    base: Llama,
+    base: CausalLM,
     prompts: Sequence[Sequence[int]],
     end: int,
     max_tokens: int,
@@ -41,7 +41,7 @@ def greedy(
     return out
 
 
-def _batch(base: Llama, prompts: Sequence[Sequence[int]], end: int, max_tokens: int) -> list[list[int]]:
+def _batch(base: CausalLM, prompts: Sequence[Sequence[int]], end: int, max_tokens: int) -> list[list[int]]:
     device = base.model.norm.weight.device
     lengths = torch.tensor([len(p) for p in prompts], device=device)
     longest = max(len(p) for p in prompts)

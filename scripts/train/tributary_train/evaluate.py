@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
 
+from tributary_train.causal_lm import DEFAULT_CONTEXT, CausalLM, load_model
 from tributary_train.data import encode_pairs, read_jsonl
 from tributary_train.decoding import greedy
-from tributary_train.llama import Llama, load_llama
 from tributary_train.sql import normalise
 from tributary_train.streams import Streams, load_streams
 
@@ -37,7 +37,7 @@ class Count:
 
 @torch.inference_mode()
 def stream_candidates(
-    base: Llama, streams: Streams, prompt: Sequence[int], text: Sequence[int]
+    base: CausalLM, streams: Streams, prompt: Sequence[int], text: Sequence[int]
 ) -> tuple[list[list[list[float]]], list[list[list[int]]], list[float]]:
     """
     Log-probabilities and tokens, best first, [anchor][stream][rank]; anchor 0 is the last prompt token. And what the
@@ -126,7 +126,7 @@ def walk(
 
 
 def evaluate(
-    base: Llama,
+    base: CausalLM,
     streams: Streams | None,
     tokenizer: Tokenizer,
     rows: list[dict[str, str]],
@@ -179,11 +179,17 @@ def main() -> None:
     parser.add_argument("--tree", type=int, nargs="*", default=[16, 32], help="rows of best-first trees, root included")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--context",
+        type=int,
+        default=DEFAULT_CONTEXT,
+        help="tokens that the engine will load the model for: beyond the original length, longrope takes long factors",
+    )
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--show", type=int, default=0, help="print so many answers")
     args = parser.parse_args()
 
-    base = load_llama(args.model, getattr(torch, args.dtype)).to(args.device)
+    base = load_model(args.model, getattr(torch, args.dtype), args.context).to(args.device)
     path = args.streams or args.model / "streams"
     streams = load_streams(path, base).to(args.device) if args.streams or path.exists() else None
     if streams is not None:

@@ -24,9 +24,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
+from tributary_train.causal_lm import CausalLM, load_model, save_llama
 from tributary_train.data import Batch, Document, encode_pairs, pack, read_jsonl, task_file, windows_of
 from tributary_train.decoding import greedy
-from tributary_train.llama import Llama, load_llama, save_llama
 from tributary_train.sql import Augmenter, Example, normalise, parse
 from tributary_train.streams import StreamConfig, Streams, save_streams
 from tributary_train.tokenizer import END, save_tokenizer, train_tokenizer
@@ -83,7 +83,7 @@ def _shard(seed: int) -> np.ndarray:
 class Objective(nn.Module):
     """Next-token loss of the base, plus the loss of streams that share all its weights."""
 
-    def __init__(self, base: Llama, streams: Streams, stream_weight: float, prompt_weight: float, dropout: float):
+    def __init__(self, base: CausalLM, streams: Streams, stream_weight: float, prompt_weight: float, dropout: float):
         super().__init__()
         self.base, self.streams = base, streams
         self.stream_weight, self.prompt_weight, self.dropout = stream_weight, prompt_weight, dropout
@@ -127,7 +127,7 @@ def held_out(data: Path) -> list[Example]:
     return [e for e in (parse(r["prompt"], r["completion"]) for r in rows) if e]
 
 
-def exact_match(base: Llama, tokenizer: Tokenizer, examples: list[Example], end: int) -> float:
+def exact_match(base: CausalLM, tokenizer: Tokenizer, examples: list[Example], end: int) -> float:
     prompts = [tokenizer.encode(e.prompt(), add_special_tokens=False).ids for e in examples]
     base.eval()
     answers = [tokenizer.decode(t) for t in greedy(base, prompts, end, 64)]
@@ -204,7 +204,7 @@ def main() -> None:
         train(args, accelerator, tokenizer, end, feed, device)
 
 
-def make_base(args: argparse.Namespace, vocab_size: int, end: int) -> Llama:
+def make_base(args: argparse.Namespace, vocab_size: int, end: int) -> CausalLM:
     config = LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=args.hidden,
@@ -219,7 +219,7 @@ def make_base(args: argparse.Namespace, vocab_size: int, end: int) -> Llama:
         bos_token_id=None,
         eos_token_id=end,
     )
-    base = Llama(config)
+    base = CausalLM(config)
     for name, parameter in base.named_parameters():
         if parameter.dim() == 2:
             deep = name.endswith(("o_proj.weight", "down_proj.weight"))
@@ -235,7 +235,7 @@ def train(
     feed: Iterator[np.ndarray],
     device: torch.device,
 ) -> None:
-    base = load_llama(args.init, torch.float32) if args.init else make_base(args, tokenizer.get_vocab_size(), end)
+    base = load_model(args.init, torch.float32) if args.init else make_base(args, tokenizer.get_vocab_size(), end)
     base = base.to(device).train()
     # Without LoRA: the streams of the pre-training are the base's own weights.
     stream_config = StreamConfig(gamma=args.gamma, stream_layers=args.stream_layers, rank=0, targets=())

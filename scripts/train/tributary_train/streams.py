@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tributary_train.llama import KeyValue, Layer, Llama, Rope, rotate
+from tributary_train.causal_lm import CausalLM, KeyValue, Layer, Rope
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -28,7 +28,7 @@ class StreamConfig:
     pruning_rank: int = 0
     pruning_threshold: float = 0.0
 
-    def check(self, base: Llama) -> None:
+    def check(self, base: CausalLM) -> None:
         """Refuses what the format or the base does not allow."""
         layers = len(base.layers)
         if not 1 <= self.gamma <= 8:
@@ -48,7 +48,7 @@ class StreamConfig:
 class Streams(nn.Module):
     """P_j, LoRA for stream rows, and optionally the pruning adapter."""
 
-    def __init__(self, base: Llama, config: StreamConfig):
+    def __init__(self, base: CausalLM, config: StreamConfig):
         super().__init__()
         config.check(base)
         self.config = config
@@ -80,7 +80,7 @@ class Streams(nn.Module):
 
     def forward(
         self,
-        base: Llama,
+        base: CausalLM,
         inserted: Tensor,
         positions: Tensor,
         key_values: list[KeyValue],
@@ -105,15 +105,18 @@ class Streams(nn.Module):
         if first is not None:
             visible = visible & (index >= first.gather(1, anchors)[:, :, None])
         visible = visible.repeat_interleave(gamma, 1)[:, None]
+        newest = anchors.repeat_interleave(gamma, 1)[:, None, :, None]
         for i, key_value in zip(range(self.first_layer, len(base.layers)), key_values, strict=True):
-            x = self._layer(i, base.layers[i], x, rope, key_value, visible)
+            layer = base.layers[i]
+            # A stream sees what its anchor sees.
+            x = self._layer(i, layer, x, rope, key_value, layer.within_window(visible, newest))
         return base.model.norm(x).unflatten(1, (-1, gamma))
 
     def _layer(self, i: int, layer: Layer, x: Tensor, rope: Rope, key_value: KeyValue, visible: Tensor) -> Tensor:
         a, mlp = layer.self_attn, layer.mlp
         normed = layer.input_layernorm(x)
-        query = rotate(a.heads(self._linear(i, "q_proj", a.q_proj, normed)), rope)
-        key = rotate(a.heads(self._linear(i, "k_proj", a.k_proj, normed)), rope)
+        query = a.query(self._linear(i, "q_proj", a.q_proj, normed), rope)
+        key = a.key(self._linear(i, "k_proj", a.k_proj, normed), rope)
         value = a.heads(self._linear(i, "v_proj", a.v_proj, normed))
         main_key, main_value = key_value
         out = two_piece_attention(
@@ -125,7 +128,7 @@ class Streams(nn.Module):
         up = self._linear(i, "up_proj", mlp.up_proj, normed)
         return x + self._linear(i, "down_proj", mlp.down_proj, F.silu(gate) * up)
 
-    def confidence_logits(self, base: Llama, inserted: Tensor) -> Tensor:
+    def confidence_logits(self, base: CausalLM, inserted: Tensor) -> Tensor:
         """LMHead(up · (down · M)): what pruning believes comes next."""
         if self.pruning is None:
             raise ValueError("this adapter has no pruning part")
@@ -158,7 +161,7 @@ def _part(layer: Layer, target: str) -> nn.Module:
     return layer.self_attn if target in TARGETS[:4] else layer.mlp
 
 
-def save_streams(streams: Streams, base: Llama, out: Path, dtype: torch.dtype) -> None:
+def save_streams(streams: Streams, base: CausalLM, out: Path, dtype: torch.dtype) -> None:
     """Writes streams.json and streams.safetensors (docs/model-format.md)."""
     config = streams.config
     out.mkdir(parents=True, exist_ok=True)
@@ -189,7 +192,7 @@ def save_streams(streams: Streams, base: Llama, out: Path, dtype: torch.dtype) -
     (out / "streams.json").write_text(json.dumps(description, indent=2) + "\n")
 
 
-def load_streams(path: Path, base: Llama) -> Streams:
+def load_streams(path: Path, base: CausalLM) -> Streams:
     """Reads an adapter directory."""
     description = json.loads((path / "streams.json").read_text())
     lora, pruning = description["lora"], description["pruning"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Trains a lossless streams adapter for a Llama-architecture model.
+Trains a lossless streams adapter for a decoder of a supported family.
 
 The base stays as it is. Its own greedy continuations of the prompts are the training texts (self-distillation); P_j and
 LoRA on stream rows of the top layers learn to predict them γ tokens ahead.
@@ -18,10 +18,10 @@ from accelerate.utils import set_seed
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from tributary_train.causal_lm import DEFAULT_CONTEXT, CausalLM, half_type, load_model
 from tributary_train.data import Batch, Document, pack, read_jsonl, windows_of
 from tributary_train.decoding import greedy
 from tributary_train.evaluate import end_token
-from tributary_train.llama import Llama, half_type, load_llama
 from tributary_train.streams import TARGETS, StreamConfig, Streams, describe, load_streams, save_streams
 from tributary_train.training import (
     Optimizer,
@@ -50,7 +50,7 @@ def read_prompts(files: list[Path], tokenizer: Tokenizer, longest: int, pieces: 
 
 
 def distil(
-    base: Llama, prompts: list[list[int]], end: int, max_tokens: int, slots: int, show: str | None
+    base: CausalLM, prompts: list[list[int]], end: int, max_tokens: int, slots: int, show: str | None
 ) -> list[Document]:
     """The base's greedy continuations, behind their prompts."""
     texts = greedy(base, prompts, end, max_tokens, slots, show)
@@ -60,7 +60,7 @@ def distil(
 class Objective(nn.Module):
     """Cross-entropy of the streams (and of the pruning adapter); the base takes no gradient."""
 
-    def __init__(self, base: Llama, streams: Streams):
+    def __init__(self, base: CausalLM, streams: Streams):
         super().__init__()
         self.base, self.streams = base, streams
 
@@ -90,6 +90,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="adapter directory to write")
     parser.add_argument("--work", type=Path, help="folder of texts and checkpoint (default: OUT.work)")
     parser.add_argument("--init", type=Path, help="start from this adapter's stream embeddings")
+    parser.add_argument(
+        "--context",
+        type=int,
+        default=DEFAULT_CONTEXT,
+        help="tokens that the engine will load the model for: beyond the original length, longrope takes long factors",
+    )
     parser.add_argument("--gamma", type=int, default=4)
     parser.add_argument("--stream-layers", type=int, help="N_s (default: a third of the layers)")
     parser.add_argument("--position", choices=["offset", "anchor"], default="offset")
@@ -120,7 +126,7 @@ def main() -> None:
     set_seed(args.seed)
     torch.set_float32_matmul_precision("high")
     device, rank = accelerator.device, accelerator.process_index
-    base = load_llama(args.model, torch.bfloat16).to(device).requires_grad_(False)
+    base = load_model(args.model, torch.bfloat16, args.context).to(device).requires_grad_(False)
     config = StreamConfig(
         gamma=args.gamma,
         stream_layers=args.stream_layers or max(1, len(base.layers) // 3),

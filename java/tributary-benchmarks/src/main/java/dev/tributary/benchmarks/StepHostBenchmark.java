@@ -21,6 +21,7 @@ import dev.tributary.kernels.Layout;
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
@@ -93,7 +94,7 @@ public class StepHostBenchmark {
         int treeRows = Math.min(sequences * Limits.MAX_TREE, 512);
         StepCapacity capacity = new StepCapacity(
                 sequences, PREFILL_ROWS + treeRows, STREAMS * (treeRows + sequences), STREAMS, PAGES, WIDTH);
-        plan = new StepPlan(device, arena, capacity, StreamsConfig.Position.OFFSET);
+        plan = new StepPlan(device, arena, capacity, StreamsConfig.Position.OFFSET, OptionalInt.empty());
         results = new StepResults(device, capacity);
         PagePool pool = new PagePool(sequences * PAGES);
         Random random = new Random(1);

@@ -65,7 +65,8 @@ public enum Projection {
      */
     public boolean hasBias(ModelConfig config) {
         return switch (this) {
-            case Q_PROJ, K_PROJ, V_PROJ, O_PROJ -> config.attentionBias();
+            case Q_PROJ, K_PROJ, V_PROJ -> config.queryKeyValueBias();
+            case O_PROJ -> config.outputBias();
             case GATE_PROJ, UP_PROJ, DOWN_PROJ -> config.mlpBias();
         };
     }

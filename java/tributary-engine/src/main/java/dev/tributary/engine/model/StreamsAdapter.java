@@ -68,7 +68,7 @@ public final class StreamsAdapter implements AutoCloseable {
             known.add(tensor.name());
         }
         files.refuseOthers(known);
-        dtype = LlamaWeights.oneFloatType(files, taken);
+        dtype = ModelWeights.oneFloatType(files, taken);
         if (dtype == DType.F32) {
             throw files.refuse("the tensors are F32, a streams adapter must be BF16 or F16");
         }

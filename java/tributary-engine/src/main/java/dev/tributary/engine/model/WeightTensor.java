@@ -23,4 +23,17 @@ public record WeightTensor(String name, DType dtype, List<Long> shape, MemorySeg
     public long elements() {
         return data.byteSize() / dtype.bytes();
     }
+
+    /**
+     * A part of a matrix, in the same memory.
+     *
+     * @param first its first row
+     * @param count how many rows
+     * @return {@code [count, columns]}, of the same name
+     */
+    WeightTensor rows(long first, long count) {
+        long columns = shape.get(1);
+        long rowBytes = columns * dtype.bytes();
+        return new WeightTensor(name, dtype, List.of(count, columns), data.asSlice(first * rowBytes, count * rowBytes));
+    }
 }

@@ -13,8 +13,8 @@ import dev.tributary.engine.device.DeviceMemory;
 import dev.tributary.engine.device.DeviceSelection;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.device.MeasuringDevice;
-import dev.tributary.engine.model.LlamaWeights;
 import dev.tributary.engine.model.ModelConfig;
+import dev.tributary.engine.model.ModelWeights;
 import dev.tributary.engine.model.StreamsAdapter;
 import dev.tributary.engine.model.StreamsConfig;
 import dev.tributary.engine.model.WeightFiles;
@@ -86,7 +86,7 @@ public final class LoadedModel implements AutoCloseable {
         Tokenizer tokenizer = Tokenizer.open(directory, config.vocabularySize());
         tokenizer.chat().problems().forEach(problem -> options.listener().notice("no chat: " + problem));
         try (WeightFiles files = WeightFiles.open(directory)) {
-            LlamaWeights weights = LlamaWeights.of(config, files);
+            ModelWeights weights = ModelWeights.of(config, files);
             if (weights.roundedFromFp32()) {
                 options.listener().notice("the weights are fp32 and are rounded to bf16");
             }
@@ -124,7 +124,7 @@ public final class LoadedModel implements AutoCloseable {
     private static LoadedModel onDevice(
             ModelConfig config,
             Tokenizer tokenizer,
-            LlamaWeights weights,
+            ModelWeights weights,
             Optional<StreamsAdapter> adapter,
             LoadOptions options) {
         DeviceSelection.Choice choice = DeviceSelection.ofThisProcess().open(options);
@@ -163,7 +163,7 @@ public final class LoadedModel implements AutoCloseable {
             Arena arena,
             ModelConfig config,
             Tokenizer tokenizer,
-            LlamaWeights weights,
+            ModelWeights weights,
             Optional<StreamsAdapter> adapter,
             LoadOptions options) {
         Device device = choice.device();
@@ -184,21 +184,14 @@ public final class LoadedModel implements AutoCloseable {
             case F16 -> DType.F16;
             default -> DType.BF16;
         };
-        long weightBytes = DecoderWeights.requiredBytes(device, config, weights, adapter);
-        // The residual stream, q, k and v in F32; what feeds products in the weights' type.
-        long queryColumns = (long) config.attentionHeads() * config.headDimension();
-        long keyValueColumns = 2L * config.keyValueHeads() * config.headDimension();
-        long rowBytes = (long) capacity.rows()
-                * (Float.BYTES * (config.hiddenSize() + queryColumns + keyValueColumns)
-                        + dtype.byteSize() * (config.hiddenSize() + queryColumns + config.intermediateSize()));
-        KvCache onePage = new KvCache(0, dtype, config.layers(), 1, config.keyValueHeads(), config.headDimension());
         long limit = options.memoryLimit() > 0 ? options.memoryLimit() : device.availableBytes();
-        // Refused before anything is uploaded, by what is certain to be needed; then exactly.
-        budget(limit, weightBytes, rowBytes, onePage.byteSize(), capacity);
-        DecoderWeights uploaded = DecoderWeights.load(device, config, weights, adapter, options.listener());
-        KvCache imagined = new KvCache(
+        // All is known, and refused where it does not fit, before anything is uploaded.
+        DecoderWeights imagined = DecoderWeights.imagined(device, config, weights, adapter);
+        KvCache onePage = new KvCache(
                 MeasuringDevice.NO_ADDRESS, dtype, config.layers(), 1, config.keyValueHeads(), config.headDimension());
-        long workspaceBytes = Decoder.requiredBytes(device, config, uploaded, capacity, imagined, context);
+        long workspaceBytes = Decoder.requiredBytes(device, config, imagined, capacity, onePage, context);
+        budget(limit, imagined.bytes(), workspaceBytes, onePage.byteSize(), capacity);
+        DecoderWeights uploaded = DecoderWeights.load(device, config, weights, adapter, options.listener());
         // A device that hands its memory out in blocks has less left than what was asked of it tells.
         long left = Math.min(limit, Math.addExact(uploaded.bytes(), device.availableBytes()));
         int cachePages = budget(left, uploaded.bytes(), workspaceBytes, onePage.byteSize(), capacity);
@@ -214,7 +207,7 @@ public final class LoadedModel implements AutoCloseable {
                 config.headDimension());
         Decoder decoder = new Decoder(device, arena, config, uploaded, capacity, cache, context);
         ModelInfo info = new ModelInfo(
-                "llama",
+                config.family().toString(),
                 dtype == DType.F16 ? "fp16" : "bf16",
                 config.layers(),
                 config.hiddenSize(),

@@ -35,11 +35,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A Llama decoder as launches of kernels, prepared once for one capacity: a <em>verifying pass</em> over the main rows
+ * A decoder as launches of kernels, prepared once for one capacity: a <em>verifying pass</em> over the main rows
  * of a plan and the streams on them, and a <em>drafting pass</em> over deferred streams alone.
  *
  * <p>Layers below N − N_s run main rows. Before layer N − N_s the main states are kept and the streams inserted; the top
@@ -128,8 +129,10 @@ public final class Decoder {
         Optional<DecoderWeights.Streams> streams = weights.streams();
         StreamsConfig.Position position =
                 streams.map(s -> s.config().position()).orElse(StreamsConfig.Position.OFFSET);
-        plan = new StepPlan(device, arena, capacity, position);
-        draftPlan = new StepPlan(device, arena, capacity, position);
+        OptionalInt window =
+                config.slidingWindow().map(w -> OptionalInt.of(w.tokens())).orElseGet(OptionalInt::empty);
+        plan = new StepPlan(device, arena, capacity, position, window);
+        draftPlan = new StepPlan(device, arena, capacity, position, window);
         results = new StepResults(device, capacity);
 
         Allocation allocation = new Allocation();
@@ -137,8 +140,7 @@ public final class Decoder {
         x = allocation.floats(rows, config.hiddenSize());
         normed = allocation.operands(rows, config.hiddenSize());
         qkv = allocation.floats(rows, (config.attentionHeads() + 2L * config.keyValueHeads()) * config.headDimension());
-        queries = allocation.rows(
-                cache.dtype(), rows, (long) config.attentionHeads() * config.headDimension());
+        queries = allocation.rows(cache.dtype(), rows, (long) config.attentionHeads() * config.headDimension());
         attended = allocation.operands(rows, (long) config.attentionHeads() * config.headDimension());
         gated = allocation.operands(rows, config.intermediateSize());
         kept = allocation.floats(capacity.mainRows(), config.hiddenSize());
@@ -146,7 +148,7 @@ public final class Decoder {
         streamV = allocation.streamScratch();
         // The last token's streams stand up to γ positions behind it.
         cosSin = allocation.ropeTable(
-                RopeTable.of(config.rope(), config.headDimension(), contextTokens), contextTokens + Limits.MAX_GAMMA);
+                RopeTable.of(config.rope(), config.rotaryDimension(), contextTokens), contextTokens + Limits.MAX_GAMMA);
 
         int firstStreamLayer =
                 config.layers() - streams.map(s -> s.config().streamLayers()).orElse(0);
@@ -461,9 +463,13 @@ public final class Decoder {
         Tensor k = heads(qkv, (long) qHeads * d, kvHeads, qkvColumns);
         Tensor v = heads(qkv, (long) (qHeads + kvHeads) * d, kvHeads, qkvColumns);
         Tensor y = heads(attended, 0, qHeads, (long) qHeads * d);
+        List<RmsNormParams> headNorms = new ArrayList<>();
+        layer.queryNorm().ifPresent(weight -> headNorms.add(norm(steps, rows, q, weight, q)));
+        layer.keyNorm().ifPresent(weight -> headNorms.add(norm(steps, rows, k, weight, k)));
         return new LayerLaunches(
                 norm(steps, rows, layer.inputNorm()),
                 linear(steps, rows, layer.qkv(), normed, qkv, Epilogue.NONE),
+                List.copyOf(headNorms),
                 new RopeAppendParams(arena)
                         .step(steps.step())
                         .rows(rows)
@@ -475,10 +481,10 @@ public final class Decoder {
                         .streamK(streamK)
                         .streamV(streamV)
                         .layer(index)
-                        .rotaryDimension(d)
+                        .rotaryDimension(config.rotaryDimension())
                         .rotatedQ(rotatedQ),
                 using(new MultiStreamAttentionParams(arena)
-                        .step(steps.step())
+                        .step(config.hasWindow(index) ? steps.windowedStep() : steps.step())
                         .rows(rows)
                         .q(rotatedQ)
                         .y(y)
@@ -487,7 +493,9 @@ public final class Decoder {
                         .streamV(streamV)
                         .layer(index)
                         .scale((float) (1 / Math.sqrt(d)))
-                        .nextRead(layer.output().weight().address(), packedBytes(layer.output().weight()))),
+                        .nextRead(
+                                layer.output().weight().address(),
+                                packedBytes(layer.output().weight()))),
                 linear(steps, rows, layer.output(), attended, x, Epilogue.RESIDUAL),
                 norm(steps, rows, layer.postAttentionNorm()),
                 linear(steps, rows, layer.gateUp(), normed, gated, Epilogue.SILU_GATE),
@@ -509,12 +517,16 @@ public final class Decoder {
     }
 
     private RmsNormParams norm(StepPlan steps, Rows rows, Tensor weight) {
+        return norm(steps, rows, oneGroup(x), weight, oneGroup(normed));
+    }
+
+    private RmsNormParams norm(StepPlan steps, Rows rows, Tensor input, Tensor weight, Tensor output) {
         return new RmsNormParams(arena)
                 .step(steps.step())
                 .rows(rows)
-                .x(oneGroup(x))
+                .x(input)
                 .weight(weight)
-                .y(oneGroup(normed))
+                .y(output)
                 .epsilon(config.rmsNormEpsilon());
     }
 
@@ -588,6 +600,7 @@ public final class Decoder {
     private record LayerLaunches(
             RmsNormParams inputNorm,
             LinearParams qkv,
+            List<RmsNormParams> headNorms,
             RopeAppendParams rope,
             MultiStreamAttentionParams attention,
             LinearParams output,
@@ -597,6 +610,9 @@ public final class Decoder {
         void run(KernelContext kernels) {
             kernels.rmsNorm(inputNorm);
             kernels.linear(qkv);
+            for (RmsNormParams headNorm : headNorms) {
+                kernels.rmsNorm(headNorm);
+            }
             kernels.ropeAppend(rope);
             kernels.multiStreamAttention(attention);
             kernels.linear(output);

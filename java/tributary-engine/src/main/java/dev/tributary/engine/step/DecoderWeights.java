@@ -4,9 +4,10 @@ package dev.tributary.engine.step;
 import dev.tributary.LoadListener;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
+import dev.tributary.engine.device.MeasuringDevice;
 import dev.tributary.engine.model.Bfloat16;
-import dev.tributary.engine.model.LlamaWeights;
 import dev.tributary.engine.model.ModelConfig;
+import dev.tributary.engine.model.ModelWeights;
 import dev.tributary.engine.model.Projection;
 import dev.tributary.engine.model.StreamsAdapter;
 import dev.tributary.engine.model.StreamsConfig;
@@ -47,13 +48,22 @@ public record DecoderWeights(
      *
      * @param inputNorm [h]
      * @param qkv q, k and v
+     * @param queryNorm [d], or none
+     * @param keyNorm [d], or none
      * @param output the attention's output
      * @param postAttentionNorm [h]
      * @param gateUp gate and up
      * @param down down
      */
     public record Layer(
-            Tensor inputNorm, Linear qkv, Linear output, Tensor postAttentionNorm, Linear gateUp, Linear down) {}
+            Tensor inputNorm,
+            Linear qkv,
+            Optional<Tensor> queryNorm,
+            Optional<Tensor> keyNorm,
+            Linear output,
+            Tensor postAttentionNorm,
+            Linear gateUp,
+            Linear down) {}
 
     /**
      * A linear of one or several output parts.
@@ -84,28 +94,21 @@ public record DecoderWeights(
     }
 
     /**
-     * Bytes that the weights will take on a device.
+     * The weights as {@link #load} would place them, at no address: so that what they take, and what a decoder takes
+     * beside them, is known before anything is brought to the device.
      *
-     * @param device the device
+     * @param device the device; nothing is allocated on it
      * @param config the architecture
      * @param weights the base
      * @param adapter the streams, if any
-     * @return bytes
+     * @return the weights, not to be computed with
      */
-    public static long requiredBytes(
-            Device device, ModelConfig config, LlamaWeights weights, Optional<StreamsAdapter> adapter) {
-        DType dtype = kernelType(weights.dtype());
-        long bytes = packedBytes(device, dtype, Layout.PACKED, config.vocabularySize(), config.hiddenSize())
-                * (config.tiedEmbeddings() ? 1 : 2);
-        for (Projection[] parts : PARTS) {
-            long rows = 0;
-            for (Projection part : parts) {
-                rows += part.outputs(config);
-            }
-            bytes += config.layers() * packedBytes(device, dtype, layoutOf(parts), rows, parts[0].inputs(config));
+    public static DecoderWeights imagined(
+            Device device, ModelConfig config, ModelWeights weights, Optional<StreamsAdapter> adapter) {
+        try (MeasuringDevice measuring = new MeasuringDevice(device);
+                Arena arena = Arena.ofConfined()) {
+            return place(new Loader(measuring, arena, weights, LoadListener.SILENT, false), config, weights, adapter);
         }
-        bytes += (2L * config.layers() + 1) * config.hiddenSize() * dtype.byteSize();
-        return bytes + adapter.map(a -> a.parameters() * dtype.byteSize()).orElse(0L);
     }
 
     /**
@@ -121,40 +124,43 @@ public record DecoderWeights(
     public static DecoderWeights load(
             Device device,
             ModelConfig config,
-            LlamaWeights weights,
+            ModelWeights weights,
             Optional<StreamsAdapter> adapter,
             LoadListener listener) {
-        long total = weights.parameters() * weights.dtype().bytes();
         try (Arena arena = Arena.ofConfined()) {
-            Loader loader = new Loader(device, arena, kernelType(weights.dtype()), total, listener);
-            Tensor embedding = loader.pack(Layout.PACKED, List.of(weights.embedding()));
-            List<Layer> layers = new ArrayList<>();
-            for (int i = 0; i < config.layers(); i++) {
-                LlamaWeights.Layer source = weights.layers().get(i);
-                layers.add(new Layer(
-                        loader.vector(source.inputNorm()),
-                        loader.linear(source, adapter, i, QKV),
-                        loader.linear(source, adapter, i, OUTPUT),
-                        loader.vector(source.postAttentionNorm()),
-                        loader.linear(source, adapter, i, GATE_UP),
-                        loader.linear(source, adapter, i, DOWN)));
-            }
-            Tensor finalNorm = loader.vector(weights.finalNorm());
-            Tensor head = config.tiedEmbeddings()
-                    ? embedding
-                    : loader.pack(Layout.PACKED, List.of(weights.languageModelHead()));
-            Optional<Streams> streams = adapter.map(a -> new Streams(a.config(), loader.matrix(a.embeddings())));
-            loader.staging.close();
-            return new DecoderWeights(
-                    kernelType(weights.dtype()), embedding, layers, finalNorm, head, streams, loader.bytes);
+            return place(new Loader(device, arena, weights, listener, true), config, weights, adapter);
         }
+    }
+
+    private static DecoderWeights place(
+            Loader loader, ModelConfig config, ModelWeights weights, Optional<StreamsAdapter> adapter) {
+        Tensor embedding = loader.pack(Layout.PACKED, List.of(weights.embedding()));
+        List<Layer> layers = new ArrayList<>();
+        for (int i = 0; i < config.layers(); i++) {
+            ModelWeights.Layer source = weights.layers().get(i);
+            layers.add(new Layer(
+                    loader.vector(source.inputNorm()),
+                    loader.linear(source, adapter, i, QKV),
+                    source.queryNorm().map(loader::vector),
+                    source.keyNorm().map(loader::vector),
+                    loader.linear(source, adapter, i, OUTPUT),
+                    loader.vector(source.postAttentionNorm()),
+                    loader.linear(source, adapter, i, GATE_UP),
+                    loader.linear(source, adapter, i, DOWN)));
+        }
+        Tensor finalNorm = loader.vector(weights.finalNorm());
+        Tensor head =
+                config.tiedEmbeddings() ? embedding : loader.pack(Layout.PACKED, List.of(weights.languageModelHead()));
+        Optional<Streams> streams = adapter.map(a -> new Streams(a.config(), loader.matrix(a.embeddings())));
+        loader.staging.close();
+        return new DecoderWeights(
+                kernelType(weights.dtype()), embedding, layers, finalNorm, head, streams, loader.bytes);
     }
 
     private static final Projection[] QKV = {Projection.Q_PROJ, Projection.K_PROJ, Projection.V_PROJ};
     private static final Projection[] OUTPUT = {Projection.O_PROJ};
     private static final Projection[] GATE_UP = {Projection.GATE_PROJ, Projection.UP_PROJ};
     private static final Projection[] DOWN = {Projection.DOWN_PROJ};
-    private static final Projection[][] PARTS = {QKV, OUTPUT, GATE_UP, DOWN};
 
     private static Layout layoutOf(Projection[] parts) {
         return parts[0] == Projection.GATE_PROJ ? Layout.PACKED_GATE : Layout.PACKED;
@@ -182,22 +188,25 @@ public record DecoderWeights(
         private final DType dtype;
         private final long total;
         private final LoadListener listener;
+        private final boolean copies;
         private final MemorySegment rounding;
         private DeviceMemory staging;
         private long done;
         private long bytes;
 
-        Loader(Device device, Arena arena, DType dtype, long total, LoadListener listener) {
+        /** {@code copies}: whether memory is filled, too; where a device only counts, it cannot be. */
+        Loader(Device device, Arena arena, ModelWeights weights, LoadListener listener, boolean copies) {
             this.device = device;
             this.arena = arena;
-            this.dtype = dtype;
-            this.total = total;
             this.listener = listener;
-            rounding = arena.allocate(STAGING_BYTES, ALIGNMENT);
+            this.copies = copies;
+            dtype = kernelType(weights.dtype());
+            total = weights.parameters() * weights.dtype().bytes();
+            rounding = copies ? arena.allocate(STAGING_BYTES, ALIGNMENT) : MemorySegment.NULL;
             staging = device.allocate(STAGING_BYTES);
         }
 
-        Linear linear(LlamaWeights.Layer layer, Optional<StreamsAdapter> adapter, int index, Projection[] parts) {
+        Linear linear(ModelWeights.Layer layer, Optional<StreamsAdapter> adapter, int index, Projection[] parts) {
             List<WeightTensor> sources = new ArrayList<>();
             List<Integer> columns = new ArrayList<>();
             for (Projection part : parts) {
@@ -212,7 +221,7 @@ public record DecoderWeights(
                     .orElseGet(() -> new Linear(weight, bias, columns, 0, 0));
         }
 
-        private Tensor bias(LlamaWeights.Layer layer, Projection[] parts, List<Integer> columns) {
+        private Tensor bias(ModelWeights.Layer layer, Projection[] parts, List<Integer> columns) {
             if (layer.bias(parts[0]).isEmpty()) {
                 return Tensor.NONE;
             }
@@ -220,12 +229,9 @@ public record DecoderWeights(
             DeviceMemory memory = allocate(width * dtype.byteSize());
             long offset = 0;
             for (Projection part : parts) {
-                MemorySegment data = converted(
-                        layer.bias(part).orElseThrow(),
-                        0,
-                        layer.bias(part).orElseThrow().elements());
-                memory.write(offset, data);
-                offset += data.byteSize();
+                WeightTensor source = layer.bias(part).orElseThrow();
+                fill(memory, offset, source);
+                offset += source.elements() * dtype.byteSize();
             }
             return Tensor.vector(dtype, memory.address(), width);
         }
@@ -268,7 +274,7 @@ public record DecoderWeights(
 
         Tensor vector(WeightTensor source) {
             DeviceMemory memory = allocate(source.elements() * dtype.byteSize());
-            memory.write(0, converted(source, 0, source.elements()));
+            fill(memory, 0, source);
             advance(source.elements());
             return Tensor.vector(dtype, memory.address(), source.elements());
         }
@@ -276,7 +282,7 @@ public record DecoderWeights(
         Tensor matrix(WeightTensor source) {
             DType type = kernelType(source.dtype());
             DeviceMemory memory = allocate(source.elements() * type.byteSize());
-            memory.write(0, converted(source, 0, source.elements()));
+            fill(memory, 0, source);
             return Tensor.matrix(
                     type,
                     memory.address(),
@@ -293,6 +299,15 @@ public record DecoderWeights(
             long rows = sources.stream().mapToLong(s -> s.shape().getFirst()).sum();
             DeviceMemory memory = allocate(packedBytes(device, type, layout, rows, columns));
             Tensor destination = Tensor.packed(type, layout, memory.address(), rows, columns);
+            if (copies) {
+                copy(sources, destination);
+            }
+            return destination;
+        }
+
+        private void copy(List<WeightTensor> sources, Tensor destination) {
+            DType type = destination.dtype();
+            long columns = destination.size2();
             long rowBytes = columns * type.byteSize();
             if (rowBytes > staging.bytes()) {
                 staging.close();
@@ -314,7 +329,12 @@ public record DecoderWeights(
                     advance(count * columns);
                 }
             }
-            return destination;
+        }
+
+        private void fill(DeviceMemory memory, long offset, WeightTensor source) {
+            if (copies) {
+                memory.write(offset, converted(source, 0, source.elements()));
+            }
         }
 
         /** Elements of a source in the type that runs. */

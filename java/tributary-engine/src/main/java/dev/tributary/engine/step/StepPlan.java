@@ -13,6 +13,7 @@ import dev.tributary.kernels.KernelStep;
 import dev.tributary.kernels.SamplingEntry;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.OptionalInt;
 
 /**
  * The rows of one pass, written into one block that goes to the device as a whole. A plan is begun, sequences are opened
@@ -27,6 +28,8 @@ public final class StepPlan {
     private final TransferBlock block;
     private final MemorySegment host;
     private final KernelStep step;
+    private final KernelStep windowedStep;
+    private final int window;
 
     private final long counts;
     private final long rowSequence;
@@ -34,6 +37,7 @@ public final class StepPlan {
     private final long rowPosition;
     private final long rowRotary;
     private final long rowStream;
+    private final long rowWindowBegin;
     private final long sequenceLength;
     private final long sequenceRows;
     private final long treeBegin;
@@ -70,10 +74,13 @@ public final class StepPlan {
      * @param arena where the native description lives
      * @param capacity what it can hold
      * @param position RoPE position of streams
+     * @param window tokens that a row sees in layers with a sliding window, its own among them
      */
-    public StepPlan(Device device, Arena arena, StepCapacity capacity, StreamsConfig.Position position) {
+    public StepPlan(
+            Device device, Arena arena, StepCapacity capacity, StreamsConfig.Position position, OptionalInt window) {
         this.capacity = capacity;
         this.position = position;
+        this.window = window.orElse(0);
         maskWords = new long[capacity.maskWords()];
         int rows = capacity.rows();
         int main = capacity.mainRows();
@@ -87,6 +94,7 @@ public final class StepPlan {
         rowPosition = layout.ints(rows);
         rowRotary = layout.ints(rows);
         rowStream = layout.ints(rows);
+        rowWindowBegin = layout.ints(window.isPresent() ? rows : 0);
         sequenceLength = layout.ints(sequenceCapacity);
         sequenceRows = layout.ints(sequenceCapacity + 1);
         treeBegin = layout.ints(sequenceCapacity + 1);
@@ -113,13 +121,18 @@ public final class StepPlan {
         for (int row = 0; row < main; row++) {
             putInt(identity, row, row);
         }
-        step = new KernelStep(arena)
-                .maxSequences(sequenceCapacity)
-                .maxMainRows(main)
+        step = describe(arena, rowFirstVisible);
+        windowedStep = window.isPresent() ? describe(arena, rowWindowBegin) : step;
+    }
+
+    private KernelStep describe(Arena arena, long rowFirstVisible) {
+        return new KernelStep(arena)
+                .maxSequences(capacity.sequences())
+                .maxMainRows(capacity.mainRows())
                 .maxStreamRows(capacity.streamRows())
                 .gamma(capacity.gamma())
                 .maxPages(capacity.pages())
-                .maxNodes(main)
+                .maxNodes(capacity.mainRows())
                 .maxMaskWords(capacity.maskWords())
                 .counts(address(counts))
                 .rowSequence(address(rowSequence))
@@ -243,6 +256,7 @@ public final class StepPlan {
             putInt(rowPosition, row, anchorPosition);
             putInt(rowRotary, row, position == StreamsConfig.Position.OFFSET ? anchorPosition + j : anchorPosition);
             putInt(rowStream, row, j);
+            putWindow(row, anchorPosition);
             putInt(rowSource, streamRows, source);
             putInt(streamLogitRows, streamRows, row);
             streamRows++;
@@ -355,7 +369,15 @@ public final class StepPlan {
 
     /** Sizes the launches that follow by a shape. */
     void bound(PassShape shape) {
-        step.boundMainRows(shape.mainRows())
+        bound(step, shape);
+        if (window > 0) {
+            bound(windowedStep, shape);
+        }
+    }
+
+    private void bound(KernelStep described, PassShape shape) {
+        described
+                .boundMainRows(shape.mainRows())
                 // 0 would mean the capacity; of a pass without streams no launch asks for their rows.
                 .boundStreamRows(
                         shape.streamRows() > 0 ? shape.streamRows() : Math.min(capacity.gamma(), capacity.streamRows()))
@@ -364,6 +386,11 @@ public final class StepPlan {
 
     KernelStep step() {
         return step;
+    }
+
+    /** The step as layers with a sliding window see it. */
+    KernelStep windowedStep() {
+        return windowedStep;
     }
 
     long tokens() {
@@ -425,10 +452,18 @@ public final class StepPlan {
         putInt(rowPosition, row, rowPositionValue);
         putInt(rowRotary, row, rowPositionValue);
         putInt(rowStream, row, 0);
+        putWindow(row, rowPositionValue);
         putInt(tokens, row, token);
         putInt(rowLogits, row, -1);
         lastPosition = Math.max(lastPosition, rowPositionValue);
         return row;
+    }
+
+    /** A stream sees what its anchor sees, so both give the anchor's position. */
+    private void putWindow(int row, int newest) {
+        if (window > 0) {
+            putInt(rowWindowBegin, row, Math.max(0, newest - window + 1));
+        }
     }
 
     private void putInt(long offset, int index, int value) {

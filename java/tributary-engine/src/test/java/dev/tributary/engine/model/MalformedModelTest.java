@@ -303,7 +303,11 @@ class MalformedModelTest {
         config("layers beyond measure", "num_hidden_layers must be", "num_hidden_layers", Integer.MAX_VALUE);
         config("vocabulary above 32 bits", "vocab_size must be", "vocab_size", 1L << 40);
         config("another architecture", "architectures", "architectures", List.of("MixtralForCausalLM"));
-        config("another model type", "\"qwen2\" is not supported", "model_type", "qwen2");
+        config(
+                "another model type",
+                "model_type \"gemma2\" is not supported, only \"llama\", \"mistral\", \"qwen2\", \"qwen3\" and \"phi3\"",
+                "model_type",
+                "gemma2");
         config("another activation", "hidden_act", "hidden_act", "gelu");
         config("quantized", "quantization_config", "quantization_config", Map.of("bits", 4));
         config("tensor-parallel pre-training", "pretraining_tp", "pretraining_tp", 2);

@@ -50,7 +50,8 @@ class RopeTableTest {
     private static void agrees(ObjectNode config, JsonNode kase) {
         int maxPositions = kase.get("max_position_embeddings").intValue();
         int context = kase.get("context").intValue();
-        RopeParameters rope = RopeParameters.read(new JsonFields("config.json", config), DIMENSION, maxPositions);
+        RopeParameters rope =
+                RopeParameters.read(new JsonFields("config.json", config), Family.LLAMA, DIMENSION, maxPositions);
         RopeTable table = RopeTable.of(rope, DIMENSION, context);
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment rows = arena.allocate(table.bytes(context));

@@ -143,7 +143,7 @@ final class TinyModel {
         try (WeightFiles files = WeightFiles.open(directory);
                 Tokenizer tokenizer = Tokenizer.open(directory, config.vocabularySize());
                 StreamsAdapter adapter = StreamsAdapter.open(directory.resolve("streams"), config)) {
-            LlamaWeights weights = LlamaWeights.of(config, files);
+            ModelWeights weights = ModelWeights.of(config, files);
             if (weights.layers().size() != config.layers()
                     || tokenizer.vocabularySize() > config.vocabularySize()
                     || adapter.embeddings().shape().getFirst()

@@ -26,6 +26,7 @@ import dev.tributary.kernels.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.util.OptionalInt;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -73,7 +74,7 @@ class AttentionFixtureTest {
             int anchorCount = extent(anchors, 0);
             int pages = Limits.pages(prefix + nodes);
             StepCapacity capacity = new StepCapacity(1, nodes, gamma * anchorCount, gamma, pages, 1);
-            StepPlan plan = new StepPlan(device, arena, capacity, StreamsConfig.Position.OFFSET);
+            StepPlan plan = new StepPlan(device, arena, capacity, StreamsConfig.Position.OFFSET, OptionalInt.empty());
 
             SequenceCache sequence = new SequenceCache(new PagePool(pages), pages);
             sequence.reserve(prefix);

@@ -13,8 +13,8 @@ import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.HostDevice;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.model.DType;
-import dev.tributary.engine.model.LlamaWeights;
 import dev.tributary.engine.model.ModelConfig;
+import dev.tributary.engine.model.ModelWeights;
 import dev.tributary.engine.model.StreamsAdapter;
 import dev.tributary.engine.model.WeightFiles;
 import dev.tributary.engine.model.WeightTensor;
@@ -57,7 +57,7 @@ class WholeModelTest {
             config = ModelConfig.read(model(name));
             try (WeightFiles files = WeightFiles.open(model(name));
                     StreamsHandle streams = new StreamsHandle(withStreams, name, config)) {
-                LlamaWeights weights = LlamaWeights.of(config, files);
+                ModelWeights weights = ModelWeights.of(config, files);
                 DecoderWeights uploaded =
                         DecoderWeights.load(device, config, weights, streams.adapter, LoadListener.SILENT);
                 int gamma = streams.adapter.map(a -> a.config().gamma()).orElse(0);
@@ -151,6 +151,16 @@ class WholeModelTest {
         "tiny-longrope, .0, 32, BF16",
         "tiny-longrope, .1, 44, BF16",
         "tiny-mqa-fp32, '', 40, BF16",
+        "tiny-mistral, '', 100, BF16",
+        "tiny-mistral-whole, '', 100, F16",
+        "tiny-qwen2, '', 100, BF16",
+        "tiny-qwen2-window, '', 100, F16",
+        "tiny-qwen3, '', 100, BF16",
+        "tiny-qwen3-fp32, '', 100, BF16",
+        "tiny-phi3, .0, 32, BF16",
+        "tiny-phi3, .1, 100, BF16",
+        "tiny-phi3-classic, .0, 32, F16",
+        "tiny-phi3-classic, .1, 100, F16",
         "demo, .0, 2048, BF16",
         "demo, .1, 2048, BF16",
         "demo, .2, 2048, BF16"
@@ -200,7 +210,20 @@ class WholeModelTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"tiny-gqa, 40", "tiny-linear, 40", "tiny-yarn-bias, 40", "demo, 2048"})
+    @CsvSource({
+        "tiny-gqa, 40",
+        "tiny-linear, 40",
+        "tiny-yarn-bias, 40",
+        "tiny-mistral, 100",
+        "tiny-mistral-whole, 100",
+        "tiny-qwen2, 100",
+        "tiny-qwen2-window, 100",
+        "tiny-qwen3, 100",
+        "tiny-qwen3-fp32, 100",
+        "tiny-phi3, 100",
+        "tiny-phi3-classic, 100",
+        "demo, 2048"
+    })
     void streamsDraftWhatTheTrainingCodeDrafts(String name, int contextTokens) {
         try (WeightFiles fixture = WeightFiles.openFile(FIXTURES.resolve("streams/" + name + ".safetensors"))) {
             int[] ids = ints(fixture.tensorOfAnyShape("input_ids"));

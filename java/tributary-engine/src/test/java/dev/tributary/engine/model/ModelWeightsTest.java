@@ -8,24 +8,27 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.tributary.ModelFormatException;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-class LlamaWeightsTest {
+class ModelWeightsTest {
     @TempDir
     Path directory;
 
     private interface Check {
-        void of(LlamaWeights weights);
+        void of(ModelWeights weights);
     }
 
     private void load(TinyModel model, Check check) {
         model.write(directory);
         try (WeightFiles files = WeightFiles.open(directory)) {
-            check.of(LlamaWeights.of(ModelConfig.read(directory), files));
+            check.of(ModelWeights.of(ModelConfig.read(directory), files));
         }
     }
 
@@ -44,7 +47,7 @@ class LlamaWeightsTest {
             assertSameBytes(model, "lm_head.weight", weights.languageModelHead());
             assertSameBytes(model, "model.norm.weight", weights.finalNorm());
             for (int i = 0; i < TinyModel.LAYERS; i++) {
-                LlamaWeights.Layer layer = weights.layers().get(i);
+                ModelWeights.Layer layer = weights.layers().get(i);
                 String p = "model.layers." + i + ".";
                 assertSameBytes(model, p + "input_layernorm.weight", layer.inputNorm());
                 assertSameBytes(model, p + "post_attention_layernorm.weight", layer.postAttentionNorm());
@@ -122,5 +125,67 @@ class LlamaWeightsTest {
         files.close();
         files.close();
         assertThrows(IllegalStateException.class, () -> norm.data().get(ValueLayout.JAVA_BYTE, 0));
+    }
+
+    @Test
+    void fusedProjectionsAreRowsOfOneTensor() {
+        TinyModel model = new TinyModel(3);
+        model.config.put("model_type", "phi3").putArray("architectures").add("Phi3ForCausalLM");
+        for (int i = 0; i < TinyModel.LAYERS; i++) {
+            String p = "model.layers." + i + ".";
+            for (String part : List.of("self_attn.q", "self_attn.k", "self_attn.v", "mlp.gate", "mlp.up")) {
+                model.weights.tensors.remove(p + part + "_proj.weight");
+            }
+            model.add(model.weights, p + "self_attn.qkv_proj.weight", DType.BF16, 32 + 16 + 16, TinyModel.HIDDEN);
+            model.add(model.weights, p + "mlp.gate_up_proj.weight", DType.BF16, 80, TinyModel.HIDDEN);
+        }
+        load(model, weights -> {
+            long parameters = 0;
+            for (SafetensorsWriter.Tensor tensor : model.weights.tensors.values()) {
+                parameters += tensor.data().length / 2;
+            }
+            assertEquals(parameters, weights.parameters());
+            ModelWeights.Layer layer = weights.layers().get(1);
+            byte[] queryKeyValue = model.weights.data("model.layers.1.self_attn.qkv_proj.weight");
+            byte[] gateUp = model.weights.data("model.layers.1.mlp.gate_up_proj.weight");
+            assertRows(queryKeyValue, 0, 32, layer.weight(Projection.Q_PROJ));
+            assertRows(queryKeyValue, 32, 16, layer.weight(Projection.K_PROJ));
+            assertRows(queryKeyValue, 48, 16, layer.weight(Projection.V_PROJ));
+            assertRows(gateUp, 0, 40, layer.weight(Projection.GATE_PROJ));
+            assertRows(gateUp, 40, 40, layer.weight(Projection.UP_PROJ));
+        });
+    }
+
+    private static void assertRows(byte[] fused, int first, int count, WeightTensor part) {
+        int rowBytes = TinyModel.HIDDEN * 2;
+        assertEquals(List.of((long) count, (long) TinyModel.HIDDEN), part.shape());
+        assertArrayEquals(
+                Arrays.copyOfRange(fused, first * rowBytes, (first + count) * rowBytes),
+                part.data().toArray(ValueLayout.JAVA_BYTE));
+    }
+
+    @Test
+    void headNormsAreTakenWhereTheFamilyHasThem() {
+        TinyModel model = new TinyModel(3);
+        model.config.put("model_type", "qwen3").putArray("architectures").add("Qwen3ForCausalLM");
+        ModelFormatException missing = assertThrows(ModelFormatException.class, () -> load(model, _ -> {}));
+        assertTrue(
+                String.valueOf(missing.getMessage()).contains("\"model.layers.0.self_attn.q_norm.weight\" is missing"));
+        for (int i = 0; i < TinyModel.LAYERS; i++) {
+            for (String norm : List.of("q_norm", "k_norm")) {
+                model.add(model.weights, "model.layers." + i + ".self_attn." + norm + ".weight", DType.BF16, 8);
+            }
+        }
+        load(model, weights -> {
+            ModelWeights.Layer layer = weights.layers().get(2);
+            assertSameBytes(
+                    model,
+                    "model.layers.2.self_attn.q_norm.weight",
+                    layer.queryNorm().orElseThrow());
+            assertSameBytes(
+                    model,
+                    "model.layers.2.self_attn.k_norm.weight",
+                    layer.keyNorm().orElseThrow());
+        });
     }
 }

@@ -12,7 +12,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * The tensors of a Llama model, found by name and checked by shape. All have one element type: bf16, fp16, or fp32 that
+ * The tensors of a decoder, found by name and checked by shape. All have one element type: bf16, fp16, or fp32 that
  * the loader rounds to bf16.
  *
  * @param dtype the type that inference uses: {@link DType#BF16} or {@link DType#F16}
@@ -23,7 +23,7 @@ import java.util.Set;
  * @param languageModelHead {@code [vocabulary, hidden]}; the embedding itself when the two are tied
  * @param parameters how many numbers the model has, a tied head counted once
  */
-public record LlamaWeights(
+public record ModelWeights(
         DType dtype,
         boolean roundedFromFp32,
         WeightTensor embedding,
@@ -37,14 +37,18 @@ public record LlamaWeights(
      *
      * @param inputNorm {@code [hidden]}, before the attention
      * @param postAttentionNorm {@code [hidden]}, before the MLP
-     * @param weights {@code [outputs, inputs]} of each projection
+     * @param weights {@code [outputs, inputs]} of each projection; parts of one tensor where the files hold them fused
      * @param biases {@code [outputs]} of those that have one
+     * @param queryNorm {@code [head dimension]}, where queries are normed head by head
+     * @param keyNorm {@code [head dimension]}, where keys are normed head by head
      */
     public record Layer(
             WeightTensor inputNorm,
             WeightTensor postAttentionNorm,
             Map<Projection, WeightTensor> weights,
-            Map<Projection, WeightTensor> biases) {
+            Map<Projection, WeightTensor> biases,
+            Optional<WeightTensor> queryNorm,
+            Optional<WeightTensor> keyNorm) {
         /** Copies the maps. */
         public Layer {
             weights = Map.copyOf(weights);
@@ -71,7 +75,7 @@ public record LlamaWeights(
     }
 
     /** Copies the list. */
-    public LlamaWeights {
+    public ModelWeights {
         layers = List.copyOf(layers);
     }
 
@@ -87,7 +91,7 @@ public record LlamaWeights(
      * @throws ModelFormatException when a tensor is missing, has another shape or type, or is not part of the
      *     architecture
      */
-    public static LlamaWeights of(ModelConfig config, WeightFiles files) {
+    public static ModelWeights of(ModelConfig config, WeightFiles files) {
         Set<String> known = new HashSet<>();
         Collector collector = new Collector(files, known, new ArrayList<>());
         long hidden = config.hiddenSize();
@@ -95,10 +99,8 @@ public record LlamaWeights(
         List<Layer> layers = new ArrayList<>();
         for (int i = 0; i < config.layers(); i++) {
             String prefix = "model.layers." + i + ".";
-            Map<Projection, WeightTensor> weights = new EnumMap<>(Projection.class);
             Map<Projection, WeightTensor> biases = new EnumMap<>(Projection.class);
             for (Projection p : Projection.values()) {
-                weights.put(p, collector.take(prefix + p.path() + ".weight", p.outputs(config), p.inputs(config)));
                 if (p.hasBias(config)) {
                     biases.put(p, collector.take(prefix + p.path() + ".bias", p.outputs(config)));
                 }
@@ -106,8 +108,10 @@ public record LlamaWeights(
             layers.add(new Layer(
                     collector.take(prefix + "input_layernorm.weight", hidden),
                     collector.take(prefix + "post_attention_layernorm.weight", hidden),
-                    weights,
-                    biases));
+                    projections(config, collector, prefix),
+                    biases,
+                    headNorm(config, collector, prefix + "self_attn.q_norm.weight"),
+                    headNorm(config, collector, prefix + "self_attn.k_norm.weight")));
             known.add(prefix + "self_attn.rotary_emb.inv_freq");
         }
         known.add("model.rotary_emb.inv_freq");
@@ -118,7 +122,7 @@ public record LlamaWeights(
         long parameters =
                 collector.taken().stream().mapToLong(WeightTensor::elements).sum();
         DType stored = oneFloatType(files, collector.taken());
-        return new LlamaWeights(
+        return new ModelWeights(
                 stored == DType.F32 ? DType.BF16 : stored,
                 stored == DType.F32,
                 embedding,
@@ -126,6 +130,45 @@ public record LlamaWeights(
                 finalNorm,
                 head,
                 parameters);
+    }
+
+    private static Map<Projection, WeightTensor> projections(ModelConfig config, Collector collector, String prefix) {
+        Map<Projection, WeightTensor> weights = new EnumMap<>(Projection.class);
+        if (config.family().storesFusedProjections()) {
+            String queryKeyValue = prefix + "self_attn.qkv_proj.weight";
+            String gateUp = prefix + "mlp.gate_up_proj.weight";
+            split(config, collector, queryKeyValue, weights, Projection.Q_PROJ, Projection.K_PROJ, Projection.V_PROJ);
+            split(config, collector, gateUp, weights, Projection.GATE_PROJ, Projection.UP_PROJ);
+        }
+        for (Projection p : Projection.values()) {
+            if (!weights.containsKey(p)) {
+                weights.put(p, collector.take(prefix + p.path() + ".weight", p.outputs(config), p.inputs(config)));
+            }
+        }
+        return weights;
+    }
+
+    /** Takes a fused tensor and gives each projection its rows. */
+    private static void split(
+            ModelConfig config,
+            Collector collector,
+            String name,
+            Map<Projection, WeightTensor> weights,
+            Projection... parts) {
+        long rows = 0;
+        for (Projection part : parts) {
+            rows += part.outputs(config);
+        }
+        WeightTensor fused = collector.take(name, rows, parts[0].inputs(config));
+        long first = 0;
+        for (Projection part : parts) {
+            weights.put(part, fused.rows(first, part.outputs(config)));
+            first += part.outputs(config);
+        }
+    }
+
+    private static Optional<WeightTensor> headNorm(ModelConfig config, Collector collector, String name) {
+        return config.queryKeyNorms() ? Optional.of(collector.take(name, config.headDimension())) : Optional.empty();
     }
 
     private static WeightTensor head(
