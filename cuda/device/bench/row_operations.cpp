@@ -4,6 +4,7 @@
 // written in a pass and lies in the L2 cache there, so nothing is rotated here except embedding and cache pages.
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "ceilings.hpp"
 #include "session.hpp"
@@ -216,6 +217,19 @@ struct row_bench {
         s.run(c, [&](int) { return trib_edge_confidence(s.context(), &p); });
     }
 
+    // verify_tree trusts lm_head's argmax.
+    void find_greatest(const buffer& logits, int count) {
+        std::vector<float> values(static_cast<size_t>(count) * vocabulary);
+        check(cudaStreamSynchronize(s.stream()), "cudaStreamSynchronize");
+        check(cudaMemcpy(values.data(), logits.as<void>(), values.size() * 4, cudaMemcpyDeviceToHost), "cudaMemcpy");
+        std::vector<int32_t> best(argmax.bytes() / 4);
+        for (int row = 0; row < count; ++row) {
+            const auto begin = values.begin() + static_cast<int64_t>(row) * vocabulary;
+            best[row] = static_cast<int32_t>(std::max_element(begin, begin + vocabulary) - begin);
+        }
+        argmax = buffer(best);
+    }
+
     void top_k(int count) {
         constexpr uint32_t k = 8;
         const buffer logits(static_cast<size_t>(count) * vocabulary * 4);
@@ -256,8 +270,12 @@ void bench_row_operations(session& s) {
         {.seed = 1, .temperature = 0.8F, .top_p = 0.95F, .min_p = 0.02F, .top_k = 50, .active = 1}};
     const buffer greedy_table(greedy);
     const buffer sampled_table(sampled);
+    const buffer top_p_table(std::vector<trib_sampling>{{.seed = 1, .temperature = 0.8F, .top_p = 0.95F, .active = 1}});
+    const buffer whole_table(std::vector<trib_sampling>{{.seed = 1, .temperature = 0.8F, .top_p = 1, .active = 1}});
     const buffer logits(size_t{32} * vocabulary * 4);
     fill_f32(logits.as<void>(), size_t{32} * vocabulary, 8, s.stream());
+    bench.find_greatest(logits, 32);
+    const trib_tensor table = matrix(logits.address(), TRIB_DTYPE_F32, 32, vocabulary);
     for (const auto& [main_rows, stream_rows] : {std::pair{1, 0}, {32, 0}, {32, 128}}) {
         const device_step step = plain_rows(capacity, main_rows, stream_rows);
         if (stream_rows == 0) {
@@ -270,8 +288,9 @@ void bench_row_operations(session& s) {
         bench.top_k(main_rows + stream_rows);
         if (stream_rows == 0) {
             bench.verify_tree(step, {}, greedy_table, "greedy");
-            bench.verify_tree(step, matrix(logits.address(), TRIB_DTYPE_F32, 32, vocabulary), sampled_table,
-                              "sampled, V 32000");
+            bench.verify_tree(step, table, sampled_table, "sampled, V 32000");
+            bench.verify_tree(step, table, top_p_table, "sampled by top-p alone, V 32000");
+            bench.verify_tree(step, table, whole_table, "sampled without filters, V 32000");
         }
         if (main_rows == 32 && stream_rows == 0) {
             bench.commit_path(step);

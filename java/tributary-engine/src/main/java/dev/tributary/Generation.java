@@ -115,6 +115,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @return the whole text
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
      * @throws DeviceException when the device failed
+     * @throws InsufficientMemoryException when the device had no memory left for its passes
      */
     public String text() {
         return await(Request::text);
@@ -126,6 +127,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @return the generated tokens; an end token is the last of them
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
      * @throws DeviceException when the device failed
+     * @throws InsufficientMemoryException when the device had no memory left for its passes
      */
     public int[] tokens() {
         return await(Request::tokens);
@@ -137,6 +139,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @return why it ended
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
      * @throws DeviceException when the device failed
+     * @throws InsufficientMemoryException when the device had no memory left for its passes
      */
     public FinishReason finishReason() {
         return await(Request::reason);
@@ -148,6 +151,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @return the passes with their token trees; empty unless {@link GenerationOptions#trace()}
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
      * @throws DeviceException when the device failed
+     * @throws InsufficientMemoryException when the device had no memory left for its passes
      * @throws ModelClosedException when the model was closed since
      */
     public List<PassTrace> trace() {
@@ -176,7 +180,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
 
     /**
      * The whole text as a future, completed on a thread of the common pool: exceptionally with
-     * {@link GenerationCancelledException} or {@link DeviceException}. From here on the generation runs to its end even
+     * {@link GenerationCancelledException}, {@link DeviceException} or {@link InsufficientMemoryException}. From here on the generation runs to its end even
      * when it is not reachable any more. Cancelling the future does not cancel the generation.
      *
      * @return a new future

@@ -98,7 +98,7 @@ public final class LoadOptions {
         /**
          * Where to compute.
          *
-         * @param value {@code auto} (a GPU where one can be used, else the host), {@code host}, {@code cuda} (the
+         * @param value {@code auto} (a GPU where one can be used and holds the model, else the host), {@code host}, {@code cuda} (the
          *     first GPU) or {@code cuda:N} (GPU number N, from 0)
          * @return this
          */

@@ -17,7 +17,7 @@ import java.util.Optional;
  * @param parameters parameters of the base
  * @param contextTokens tokens that one sequence may hold, prompt included
  * @param device one line about the device that computes
- * @param deviceNote why the host computes, where the device was chosen and no GPU could be used
+ * @param deviceNote why the host computes, where the device was chosen and no GPU could be used or held the model
  * @param weightBytes bytes of weights on the device, adapter included
  * @param cacheBytes bytes of the KV cache
  * @param workspaceBytes bytes of row buffers, workspace and the full logits of sampled requests, which are taken when

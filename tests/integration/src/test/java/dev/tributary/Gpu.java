@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary;
 
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.junit.jupiter.api.Assumptions.abort;
 
 import dev.tributary.engine.device.DeviceProvider;
 import java.util.Optional;
@@ -17,9 +17,16 @@ final class Gpu {
                 .findFirst()
                 .orElseThrow(() -> new AssertionError("tributary-cuda is not on the class path"))
                 .obstacle();
-        assumeTrue(
-                obstacle.isEmpty(),
-                () -> "no GPU: " + obstacle.map(Throwable::getMessage).orElse(""));
+        obstacle.ifPresent(Gpu::skipOrFail);
         return "cuda";
+    }
+
+    /** Skips a test where there is no GPU; where there is one and what is ours to bring is missing, it fails. */
+    static void skipOrFail(DeviceException obstacle) {
+        switch (obstacle.reason()) {
+            case NATIVE_LIBRARY, RUNTIME_MISSING, FAILURE ->
+                throw new AssertionError("there is a GPU, but " + obstacle.getMessage(), obstacle);
+            default -> abort("no GPU: " + obstacle.getMessage());
+        }
     }
 }

@@ -8,17 +8,13 @@ import static org.bytedeco.cuda.global.cudart.cudaGetLastError;
 import static org.bytedeco.cuda.global.cudart.cudaSuccess;
 
 import dev.tributary.DeviceException;
-import dev.tributary.kernels.KernelException;
+import dev.tributary.InsufficientMemoryException;
+import dev.tributary.TributaryException;
 import java.util.List;
 import java.util.Optional;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 
 /** What CUDA says, as exceptions. */
 final class CudaCalls {
-    /** How the kernels' library words an error of CUDA. */
-    private static final Pattern KERNEL_ERROR = Pattern.compile("(\\w+): (cuda\\w+) \\((\\d+)\\): (.*)");
-
     private CudaCalls() {}
 
     /** Throws when a call has failed. */
@@ -53,24 +49,14 @@ final class CudaCalls {
         return false;
     }
 
-    static DeviceException failure(int code, String operation) {
-        cudaGetLastError();
-        return new DeviceException(
+    /** Lack of memory is what the device survives; it is not told as a failure of the device. */
+    static TributaryException failure(int code, String operation) {
+        cudaGetLastError(); // it must not be reported again by the next call
+        DeviceException failure = new DeviceException(
                 new DeviceException.Code(code, cudaGetErrorName(code).getString(), operation),
                 cudaGetErrorString(code).getString());
-    }
-
-    /** A kernel's failure, with CUDA's code where it is one of CUDA's. */
-    static DeviceException failure(KernelException kernel) {
-        String message = String.valueOf(kernel.getMessage());
-        Matcher matcher = KERNEL_ERROR.matcher(message);
-        if (!matcher.matches()) {
-            return new DeviceException(message, kernel);
-        }
-        DeviceException failure = new DeviceException(
-                new DeviceException.Code(Integer.parseInt(matcher.group(3)), matcher.group(2), matcher.group(1)),
-                matcher.group(4));
-        failure.initCause(kernel);
-        return failure;
+        return code == cudaErrorMemoryAllocation
+                ? new InsufficientMemoryException(String.valueOf(failure.getMessage()), failure)
+                : failure;
     }
 }

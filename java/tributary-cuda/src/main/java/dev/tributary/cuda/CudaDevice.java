@@ -20,11 +20,10 @@ import static org.bytedeco.cuda.global.cudart.cudaStreamNonBlocking;
 import static org.bytedeco.cuda.global.cudart.cudaStreamSynchronize;
 import static org.bytedeco.cuda.global.cudart.cudaSuccess;
 
-import dev.tributary.DeviceException;
-import dev.tributary.DeviceException.Reason;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
 import dev.tributary.engine.device.DeviceWork;
+import dev.tributary.engine.device.KernelFailure;
 import dev.tributary.engine.device.TransferBlock;
 import dev.tributary.kernels.KernelContext;
 import dev.tributary.kernels.KernelException;
@@ -44,7 +43,6 @@ import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
 import org.bytedeco.cuda.cudart.CUstream_st;
-import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.SizeTPointer;
 
@@ -118,32 +116,8 @@ final class CudaDevice implements Device {
         try {
             return KernelContext.cuda(ordinal, stream.address());
         } catch (KernelException e) {
-            throw CudaCalls.failure(e);
+            throw KernelFailure.of(e);
         }
-    }
-
-    /** Why the CUDA runtime cannot be loaded, if it cannot. The driver must have been found. */
-    static Optional<DeviceException> missingRuntime() {
-        try {
-            Loader.load(org.bytedeco.cuda.global.cudart.class);
-            return Optional.empty();
-        } catch (LinkageError | IllegalCallerException e) {
-            return Optional.of(new DeviceException(
-                    "the CUDA runtime cannot be loaded: " + rootOf(e)
-                            + "; libcudart.so.13 comes with CUDA 13 (package cuda-cudart-13-0), whose lib64 must be"
-                            + " known to ldconfig or be in LD_LIBRARY_PATH",
-                    Reason.RUNTIME_MISSING,
-                    e));
-        }
-    }
-
-    /** The innermost cause names the file; what is around it lists where else it was looked for. */
-    private static String rootOf(Throwable e) {
-        Throwable root = e;
-        while (root.getCause() != null) {
-            root = root.getCause();
-        }
-        return String.valueOf(root.getMessage()).lines().findFirst().orElse("");
     }
 
     private String describe() {
@@ -219,7 +193,7 @@ final class CudaDevice implements Device {
 
     @Override
     public DeviceWork record(Runnable launches) {
-        RecordedWork work = new RecordedWork(stream, launches, works::remove);
+        RecordedWork work = new RecordedWork(new StreamRecorder(stream), launches, works::remove);
         works.add(work);
         return work;
     }

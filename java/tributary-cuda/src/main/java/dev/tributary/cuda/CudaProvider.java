@@ -126,7 +126,7 @@ public final class CudaProvider implements DeviceProvider {
         } catch (KernelException e) {
             return Optional.of(new DeviceException(String.valueOf(e.getMessage()), Reason.NATIVE_LIBRARY, e));
         }
-        return CudaDevice.missingRuntime();
+        return CudaRuntime.missing();
     }
 
     private static Optional<DeviceException> obstacle(Reason reason, String message) {

@@ -80,6 +80,22 @@ public final class DeviceSelection {
         return new Choice(provider.open(ordinal, options.memoryLimit()), Optional.empty());
     }
 
+    /**
+     * The host in place of a device that was chosen and turned out to be too small.
+     *
+     * @param options as they were given to {@link #open}
+     * @param choice what it returned; closed by the caller
+     * @param shortage the device and what it lacks, with figures
+     * @return the host with a note of why; empty where the device was asked for by name, or is the host already
+     */
+    public Optional<Choice> insteadOf(LoadOptions options, Choice choice, String shortage) {
+        if (!options.device().equals(AUTO) || choice.note().isPresent()) {
+            return Optional.empty();
+        }
+        LOG.log(System.Logger.Level.DEBUG, "the host computes; {0}", shortage);
+        return Optional.of(new Choice(host(options), Optional.of(shortage)));
+    }
+
     private Choice best(LoadOptions options) {
         List<String> reasons = new ArrayList<>();
         if (options.threads() > 0) {

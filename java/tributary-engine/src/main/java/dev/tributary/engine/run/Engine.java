@@ -4,10 +4,12 @@ package dev.tributary.engine.run;
 import dev.tributary.ConfigurationException;
 import dev.tributary.DeviceException;
 import dev.tributary.GenerationCancelledException;
+import dev.tributary.InsufficientMemoryException;
 import dev.tributary.ModelClosedException;
 import dev.tributary.Speculation;
 import dev.tributary.TributaryException;
 import dev.tributary.engine.cache.SequenceCache;
+import dev.tributary.engine.device.KernelFailure;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.policy.BudgetPolicy;
 import dev.tributary.engine.policy.PassCosts;
@@ -17,6 +19,7 @@ import dev.tributary.engine.step.StepResults;
 import dev.tributary.engine.text.StopStrings;
 import dev.tributary.engine.tree.Candidates;
 import dev.tributary.engine.tree.TreeBuilder;
+import dev.tributary.kernels.KernelException;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -171,21 +174,50 @@ public final class Engine implements AutoCloseable {
             return;
         }
         try (model) {
+            if (!model.device().isSynchronous()) {
+                Rehearsal.of(model); // where the host computes, its part of a pass is small beside the rest
+            }
             PassCosts costs = Calibration.measure(model);
             BudgetPolicy policy = new BudgetPolicy(costs, model.gamma());
             loaded.complete(model);
             while (admit(model)) {
-                step(model, policy, costs);
+                try {
+                    step(model, policy, costs);
+                } catch (InsufficientMemoryException e) {
+                    failRunning(e);
+                }
             }
         } catch (Throwable e) {
+            TributaryException known = e instanceof KernelException kernel ? KernelFailure.of(kernel) : null;
             DeviceException failure = e instanceof DeviceException device
                     ? device
-                    : new DeviceException("the device failed, and with it this model: " + messageOf(e), e);
+                    : known instanceof DeviceException device
+                            ? device
+                            : new DeviceException("the device failed, and with it this model: " + messageOf(e), e);
             synchronized (this) {
                 poison = failure;
             }
             loaded.completeExceptionally(failure);
             failAll(failure);
+        }
+    }
+
+    /** A pass that there is no memory for fails those who were in it; the device and all others go on. */
+    private void failRunning(InsufficientMemoryException failure) {
+        for (Sequence sequence : running) {
+            retire(sequence);
+            sequence.request.fail(failure);
+        }
+        running.clear();
+    }
+
+    /** Steps one request to its end, without queue and thread. */
+    static void rehearse(LoadedModel model, BudgetPolicy policy, PassCosts costs, Request request) {
+        Engine engine = new Engine("rehearsal", () -> model);
+        engine.promisedPages = pagesOf(model, request);
+        engine.running.add(engine.sequence(model, request));
+        while (!engine.running.isEmpty()) {
+            engine.step(model, policy, costs);
         }
     }
 
@@ -288,8 +320,11 @@ public final class Engine implements AutoCloseable {
     }
 
     private void retire(Sequence sequence) {
-        promisedPages -= sequence.promisedPages;
-        sequence.close();
+        if (!sequence.retired) {
+            sequence.retired = true;
+            promisedPages -= sequence.promisedPages;
+            sequence.close();
+        }
     }
 
     private void step(LoadedModel model, BudgetPolicy policy, PassCosts costs) {

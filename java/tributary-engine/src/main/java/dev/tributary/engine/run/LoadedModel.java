@@ -2,15 +2,16 @@
 package dev.tributary.engine.run;
 
 import dev.tributary.ConfigurationException;
-import dev.tributary.DeviceException;
 import dev.tributary.InsufficientMemoryException;
 import dev.tributary.LoadOptions;
 import dev.tributary.ModelFormatException;
 import dev.tributary.ModelInfo;
+import dev.tributary.TributaryException;
 import dev.tributary.engine.cache.PagePool;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
 import dev.tributary.engine.device.DeviceSelection;
+import dev.tributary.engine.device.KernelFailure;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.device.MeasuringDevice;
 import dev.tributary.engine.model.ModelConfig;
@@ -45,6 +46,7 @@ public final class LoadedModel implements AutoCloseable {
     private final ModelConfig config;
     private final Optional<StreamsConfig> streams;
     private final Tokenizer tokenizer;
+    private final boolean ownsTokenizer;
     private final Decoder decoder;
     private final StepCapacity capacity;
     private final PagePool pages;
@@ -57,6 +59,7 @@ public final class LoadedModel implements AutoCloseable {
             ModelConfig config,
             Optional<StreamsConfig> streams,
             Tokenizer tokenizer,
+            boolean ownsTokenizer,
             Decoder decoder,
             StepCapacity capacity,
             PagePool pages,
@@ -67,6 +70,7 @@ public final class LoadedModel implements AutoCloseable {
         this.config = config;
         this.streams = streams;
         this.tokenizer = tokenizer;
+        this.ownsTokenizer = ownsTokenizer;
         this.decoder = decoder;
         this.capacity = capacity;
         this.pages = pages;
@@ -82,6 +86,10 @@ public final class LoadedModel implements AutoCloseable {
      * @return the model
      */
     public static LoadedModel load(Path directory, LoadOptions options) {
+        return load(directory, options, DeviceSelection.ofThisProcess());
+    }
+
+    static LoadedModel load(Path directory, LoadOptions options, DeviceSelection devices) {
         ModelConfig config = ModelConfig.read(directory);
         Tokenizer tokenizer = Tokenizer.open(directory, config.vocabularySize());
         tokenizer.chat().problems().forEach(problem -> options.listener().notice("no chat: " + problem));
@@ -92,7 +100,7 @@ public final class LoadedModel implements AutoCloseable {
             }
             Optional<Path> adapterPath = adapterDirectory(directory, options);
             if (adapterPath.isEmpty()) {
-                return onDevice(config, tokenizer, weights, Optional.empty(), options);
+                return onDevice(devices, config, tokenizer, weights, Optional.empty(), options);
             }
             try (StreamsAdapter adapter = StreamsAdapter.open(adapterPath.get(), config)) {
                 if (adapter.dtype() != weights.dtype()) {
@@ -104,7 +112,7 @@ public final class LoadedModel implements AutoCloseable {
                             .notice(
                                     "the streams adapter's tree pruning is not used: trees are cut by measured cost instead");
                 }
-                return onDevice(config, tokenizer, weights, Optional.of(adapter), options);
+                return onDevice(devices, config, tokenizer, weights, Optional.of(adapter), options);
             }
         } catch (Throwable e) {
             tokenizer.close();
@@ -120,19 +128,40 @@ public final class LoadedModel implements AutoCloseable {
         return options.streams().or(() -> Files.isDirectory(own) ? Optional.of(own) : Optional.empty());
     }
 
+    private static LoadedModel onDevice(
+            DeviceSelection devices,
+            ModelConfig config,
+            Tokenizer tokenizer,
+            LlamaWeights weights,
+            Optional<StreamsAdapter> adapter,
+            LoadOptions options) {
+        DeviceSelection.Choice choice = devices.open(options);
+        String device = choice.device().description();
+        try {
+            return onDevice(choice, config, tokenizer, weights, adapter, options);
+        } catch (InsufficientMemoryException e) {
+            DeviceSelection.Choice host = devices.insteadOf(options, choice, device + ": " + e.getMessage())
+                    .orElseThrow(() -> e);
+            options.listener()
+                    .notice("the host computes, since the GPU is too small: "
+                            + host.note().orElse(""));
+            return onDevice(host, config, tokenizer, weights, adapter, options);
+        }
+    }
+
     @SuppressWarnings("MustBeClosedChecker") // the result closes the arena
     private static LoadedModel onDevice(
+            DeviceSelection.Choice choice,
             ModelConfig config,
             Tokenizer tokenizer,
             ModelWeights weights,
             Optional<StreamsAdapter> adapter,
             LoadOptions options) {
-        DeviceSelection.Choice choice = DeviceSelection.ofThisProcess().open(options);
         Arena arena = Arena.ofConfined();
         try {
             return upload(choice, arena, config, tokenizer, weights, adapter, options);
         } catch (KernelException e) {
-            DeviceException failure = new DeviceException(String.valueOf(e.getMessage()), e);
+            TributaryException failure = KernelFailure.of(e);
             closeAfter(failure, choice.device(), arena);
             throw failure;
         } catch (Throwable e) {
@@ -229,6 +258,7 @@ public final class LoadedModel implements AutoCloseable {
                 config,
                 adapter.map(StreamsAdapter::config),
                 tokenizer,
+                true,
                 decoder,
                 capacity,
                 new PagePool(cachePages),
@@ -337,6 +367,38 @@ public final class LoadedModel implements AutoCloseable {
         return (streams.get().streamLayers() * layer + head) / (config.layers() * layer + head);
     }
 
+    /** This model on another device, where nothing is computed; whoever closes it closes nothing of this one. */
+    @SuppressWarnings("MustBeClosedChecker") // the result closes the arena
+    LoadedModel on(Device nothing) {
+        Arena scratch = Arena.ofConfined();
+        try {
+            KvCache imagined = new KvCache(
+                    MeasuringDevice.NO_ADDRESS,
+                    decoder.weights().dtype(),
+                    config.layers(),
+                    1,
+                    config.keyValueHeads(),
+                    config.headDimension());
+            Decoder rehearsing =
+                    new Decoder(nothing, scratch, config, decoder.weights(), capacity, imagined, contextTokens);
+            return new LoadedModel(
+                    nothing,
+                    scratch,
+                    config,
+                    streams,
+                    tokenizer,
+                    false,
+                    rehearsing,
+                    capacity,
+                    new PagePool(capacity.pages()),
+                    contextTokens,
+                    info);
+        } catch (Throwable e) {
+            closeAfter(e, nothing, scratch);
+            throw e;
+        }
+    }
+
     /** Layers that hold streams over all layers. */
     double streamLayerFraction() {
         return streams.map(s -> (double) s.streamLayers() / config.layers()).orElse(0.0);
@@ -345,7 +407,9 @@ public final class LoadedModel implements AutoCloseable {
     @Override
     public void close() {
         try {
-            tokenizer.close();
+            if (ownsTokenizer) {
+                tokenizer.close();
+            }
         } finally {
             closeAll(device, arena);
         }

@@ -5,6 +5,7 @@ import dev.tributary.DeviceException;
 import dev.tributary.FinishReason;
 import dev.tributary.GenerationCancelledException;
 import dev.tributary.GenerationOptions;
+import dev.tributary.InsufficientMemoryException;
 import dev.tributary.TributaryException;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -246,6 +247,9 @@ public final class Request {
         TributaryException failed = failure;
         if (failed instanceof GenerationCancelledException) {
             throw new GenerationCancelledException(String.valueOf(failed.getMessage()), failed);
+        }
+        if (failed instanceof InsufficientMemoryException) {
+            throw new InsufficientMemoryException(String.valueOf(failed.getMessage()), failed);
         }
         if (failed != null) {
             throw new DeviceException(String.valueOf(failed.getMessage()), failed);

@@ -39,6 +39,8 @@ final class Sequence implements AutoCloseable {
     boolean wantsDraft;
     /** Row of the main states that a deferred draft begins from. */
     int sourceRow;
+    /** Whether its pages were given back, and their promise. */
+    boolean retired;
     /** First stream row of each node in the step being planned, −1 = none. */
     final int[] streamRow = new int[Limits.MAX_TREE];
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.step;
 
+import dev.tributary.InsufficientMemoryException;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
 import dev.tributary.engine.device.DeviceWork;
@@ -282,10 +283,14 @@ public final class Decoder {
      * @param keepStates whether a drafting pass may follow
      */
     public void verify(boolean keepStates) {
-        if (plan.needsLogits()) {
-            logitLaunches(); // memory is taken before launches are recorded
+        try {
+            if (plan.needsLogits()) {
+                logitLaunches(); // memory is taken before launches are recorded
+            }
+            run(plan.verifying(keepStates));
+        } catch (InsufficientMemoryException e) {
+            throw afterWhatWasBegun(e);
         }
-        run(plan.verifying(keepStates));
     }
 
     /** Runs the drafting plan: the stream layers and the head, over deferred streams. The plan must be finished. */
@@ -293,7 +298,17 @@ public final class Decoder {
         if (draftHead == null) {
             throw new IllegalStateException("a drafting pass needs a streams adapter");
         }
-        run(draftPlan.drafting());
+        try {
+            run(draftPlan.drafting());
+        } catch (InsufficientMemoryException e) {
+            throw afterWhatWasBegun(e);
+        }
+    }
+
+    /** A plan is on its way to the device, and launches that read it may be; it is written anew when they are over. */
+    private InsufficientMemoryException afterWhatWasBegun(InsufficientMemoryException failure) {
+        results.pull(false);
+        return failure;
     }
 
     private void run(PassShape shape) {
@@ -418,7 +433,7 @@ public final class Decoder {
                     .logits(logits);
             VerifyTreeParams verify = verification(logits);
             long needed = greatestWorkspace(List.of(head, verify));
-            DeviceMemory space = needed <= workspace.bytes() ? workspace : device.allocate(needed);
+            DeviceMemory space = needed <= workspace.bytes() ? workspace : beside(memory, needed);
             head.workspace(space.address(), space.bytes());
             verify.workspace(space.address(), space.bytes());
             MemorySegment host =
@@ -427,6 +442,16 @@ public final class Decoder {
             logitLaunches = launches;
         }
         return launches;
+    }
+
+    /** More memory, or not even the first. */
+    private DeviceMemory beside(DeviceMemory first, long bytes) {
+        try {
+            return device.allocate(bytes);
+        } catch (InsufficientMemoryException e) {
+            first.close();
+            throw e;
+        }
     }
 
     /** The most that any of the launches needs at any bounds: a small pass may split its work where a large does not. */

@@ -8,6 +8,7 @@ import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.device.TransferBlock;
 import java.lang.foreign.MemorySegment;
+import java.util.random.RandomGenerator;
 
 /** What one pass brings back, in one block: the accepted paths, the bonus tokens, the candidates of the streams. */
 public final class StepResults {
@@ -25,6 +26,7 @@ public final class StepResults {
     private long topIds;
     private long topLogits;
     private long end;
+    private int rows;
 
     /**
      * Lays the block out.
@@ -49,6 +51,7 @@ public final class StepResults {
 
     /** Lays the results of rows side by side for a pass that has no more than these, so that little is copied. */
     void arrange(int rows) {
+        this.rows = rows;
         long column = (long) rows * Integer.BYTES;
         logSumExp = rowResults;
         topIds = align(logSumExp + column);
@@ -128,6 +131,34 @@ public final class StepResults {
     public float probability(int result, int rank) {
         float logit = host.get(JAVA_FLOAT, topLogits + ((long) result * capacity.candidates() + rank) * Float.BYTES);
         return (float) Math.exp(logit - host.get(JAVA_FLOAT, logSumExp + (long) result * Float.BYTES));
+    }
+
+    /**
+     * Writes what a device might have brought for the first sequence, at random: for rehearsals, in which nothing is
+     * computed.
+     *
+     * @param random where from
+     * @param accepted nodes on the path, which are then the first of the tree
+     * @param vocabulary tokens that there are
+     */
+    public void pretend(RandomGenerator random, int accepted, int vocabulary) {
+        host.set(JAVA_INT, acceptedCount, accepted);
+        for (int depth = 0; depth < accepted; depth++) {
+            host.set(JAVA_INT, acceptedNode + (long) depth * Integer.BYTES, depth);
+            host.set(JAVA_INT, acceptedRow + (long) depth * Integer.BYTES, depth);
+        }
+        host.set(JAVA_INT, bonus, random.nextInt(vocabulary));
+        int width = capacity.candidates();
+        for (int row = 0; row < rows; row++) {
+            host.set(JAVA_FLOAT, logSumExp + (long) row * Float.BYTES, 1);
+            float logit = random.nextFloat();
+            for (int rank = 0; rank < width; rank++) {
+                long at = ((long) row * width + rank) * Integer.BYTES;
+                host.set(JAVA_INT, topIds + at, random.nextInt(vocabulary));
+                host.set(JAVA_FLOAT, topLogits + at, logit);
+                logit -= random.nextFloat();
+            }
+        }
     }
 
     long argmax() {

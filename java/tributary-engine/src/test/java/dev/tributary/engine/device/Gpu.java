@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.device;
 
+import static org.junit.jupiter.api.Assumptions.abort;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.tributary.DeviceException;
 import java.util.Optional;
 import java.util.ServiceLoader;
 
@@ -15,7 +17,20 @@ public final class Gpu {
         Optional<DeviceProvider> provider =
                 ServiceLoader.load(DeviceProvider.class).findFirst();
         assumeTrue(provider.isPresent(), "no GPU: tributary-cuda is not on the class path");
-        provider.get().obstacle().ifPresent(obstacle -> assumeTrue(false, () -> "no GPU: " + obstacle.getMessage()));
+        require(provider.get().obstacle());
         return provider.get().open(0, 0);
+    }
+
+    /** Skips a test where there is no GPU; where there is one and what is ours to bring is missing, it fails. */
+    static void require(Optional<DeviceException> obstacle) {
+        if (obstacle.isEmpty()) {
+            return;
+        }
+        String message = String.valueOf(obstacle.get().getMessage());
+        switch (obstacle.get().reason()) {
+            case NATIVE_LIBRARY, RUNTIME_MISSING, FAILURE ->
+                throw new AssertionError("there is a GPU, but " + message, obstacle.get());
+            default -> abort("no GPU: " + message);
+        }
     }
 }
