@@ -81,6 +81,22 @@ __device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity)
     }
 }
 
+// All threads of a cluster's blocks: what they did before is visible to all of them behind it.
+__device__ __forceinline__ void cluster_sync() {
+    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+
+// One arrival on the barrier that stands at the same place in block `block` of the cluster. It tells that products and
+// copies have been waited for; stores of this thread are not released to the other block, which would take a fence of
+// some 1,500 clocks.
+__device__ __forceinline__ void barrier_arrive_at(uint64_t* barrier, uint32_t block) {
+    asm volatile(
+        "{\n\t.reg .b32 remote;\n\tmapa.shared::cluster.u32 remote, %0, %1;\n\t"
+        "mbarrier.arrive.shared::cluster.b64 _, [remote];\n\t}\n" ::"r"(shared_address(barrier)),
+        "r"(block)
+        : "memory");
+}
+
 // A position in a ring of `stages` buffers and the parity of its round; starts at 0, 0.
 template <int stages>
 struct ring_position {
@@ -128,6 +144,19 @@ __device__ __forceinline__ void tensor_copy(void* shared, const CUtensorMap* map
         "{%2, %3}], [%4], %5;" ::"r"(shared_address(shared)),
         "l"(reinterpret_cast<uint64_t>(map)), "r"(column), "r"(row), "r"(shared_address(barrier)),
         "l"(static_cast<uint64_t>(policy))
+        : "memory");
+}
+
+// The same box to the same place in each block of the cluster whose bit is set in `blocks`; arrives on the barrier that
+// stands at `barrier` in each.
+__device__ __forceinline__ void tensor_copy_all(void* shared, const CUtensorMap* map, int column, int row,
+                                                uint64_t* barrier, uint32_t blocks,
+                                                cache_policy policy = cache_policy::evict_normal) {
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster."
+        "L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5, %6;" ::"r"(shared_address(shared)),
+        "l"(reinterpret_cast<uint64_t>(map)), "r"(column), "r"(row), "r"(shared_address(barrier)),
+        "h"(static_cast<uint16_t>(blocks)), "l"(static_cast<uint64_t>(policy))
         : "memory");
 }
 

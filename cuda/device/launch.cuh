@@ -54,6 +54,7 @@ struct launch_shape {
     dim3 grid;
     dim3 block;
     size_t shared_memory = 0;  // dynamic, bytes
+    unsigned cluster = 1;      // blocks of a cluster, along x
 };
 
 template <class... Parameters, class... Arguments>
@@ -69,11 +70,15 @@ trib_status launch(const context& context, const char* operation, void (*kernel)
             return check_cuda(operation, error);
         }
     }
-    cudaLaunchAttribute attributes[1];
+    cudaLaunchAttribute attributes[2];
     unsigned count = 0;
     if (context.dependent_launch) {
         attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
         attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (shape.cluster > 1) {
+        attributes[count].id = cudaLaunchAttributeClusterDimension;
+        attributes[count++].val.clusterDim = {shape.cluster, 1, 1};
     }
     cudaLaunchConfig_t config = {};
     config.gridDim = shape.grid;

@@ -109,11 +109,11 @@ __device__ __forceinline__ void fetch_down(const product_params& p, int part, in
 constexpr int down_threads = down_chains * 32;
 
 // inner = A x, rounded, for rows with an adapter, and row_adapter. A block: 8 rows × one part × 16 of the rank, a warp a
-// chain. Bytes: 32·K of A and 16·K of x a block, from the second-level cache; K = 4096 is 8 slabs a warp of three
-// 16-byte loads a lane, so a block lasts about 2 µs.
+// chain. Bytes: 32·K of A and 16·K of x a block, from the second-level cache. The product waits for it, so what counts is
+// the row of loads that depend on one another: counts and segments, then x beside A, eight slabs of 32 columns a warp
+// together (K = 4096 has no more), then the sum of the chains.
 template <class T>
 __global__ void __launch_bounds__(down_threads, 1) lora_down_kernel(const __grid_constant__ product_params p) {
-    __shared__ int adapter_of[8];
     __shared__ float sums[down_chains][4][32];
     const lora_view& lora = p.lora;
     const int part = static_cast<int>(blockIdx.y);
@@ -121,71 +121,68 @@ __global__ void __launch_bounds__(down_threads, 1) lora_down_kernel(const __grid
     fetch_down(p, part, rank_tile);
     allow_successor();
     wait_for_predecessor();
-    const auto found = p.rows.read();
-    const int first = static_cast<int>(blockIdx.x) * 8;
-    if (first >= found.count) {
-        return;
-    }
     const int thread = static_cast<int>(threadIdx.x);
     const int warp = thread / 32;
     const int lane = thread % 32;
     const int g = lane / 4;
     const int t = lane % 4;
-    if (thread < 8) {
-        adapter_of[thread] = -1;
-    }
-    __syncthreads();
+    // Four lanes look for the adapter of row g. The first segments are asked for together with the counts.
+    const bool any = t < lora.max_segments;
+    const int32_t* at = lora.segments + 3 * t;
+    int begin = any ? at[0] : 0;
+    int end = any ? at[1] : 0;
+    int adapter = any ? at[2] : -1;
     const int segments = min(max(*lora.segment_count, 0), lora.max_segments);
-    for (int s = thread; s < segments; s += down_threads) {
-        const int begin = lora.segments[3 * s];
-        const int end = lora.segments[3 * s + 1];
-        const int adapter = lora.segments[3 * s + 2];
-        for (int i = 0; i < 8 && first + i < found.count; ++i) {
-            const int row = p.rows.place(found, first + i);
-            if (row >= begin && row < end) {
-                adapter_of[i] = adapter < lora.adapters ? adapter : -1;
-            }
+    const auto found = p.rows.read();
+    const int first = static_cast<int>(blockIdx.x) * 8;
+    if (first >= found.count) {
+        return;
+    }
+    const int row = first + g < found.count ? p.rows.place(found, first + g) : -1;
+    int own = -1;
+    for (int s = t; s < segments; s += 4) {
+        if (s != t) {
+            at = lora.segments + 3 * s;
+            begin = at[0], end = at[1], adapter = at[2];
+        }
+        if (row >= begin && row < end) {
+            own = adapter < lora.adapters ? adapter : -1;
         }
     }
-    __syncthreads();
-    if (part == 0 && rank_tile == 0 && thread < 8 && first + thread < found.count) {
-        lora.row_adapter[first + thread] = adapter_of[thread];
+    own = max(own, __shfl_xor_sync(0xffffffffU, own, 1));
+    own = max(own, __shfl_xor_sync(0xffffffffU, own, 2));
+    if (part == 0 && rank_tile == 0 && warp == 0 && t == 0 && row >= 0) {
+        lora.row_adapter[first + g] = own;
     }
-    const int own = adapter_of[g];
     const char* x = own >= 0 ? p.x + p.rows.source(found, first + g) * p.x_stride : nullptr;
-    for (int leader = 0; leader < 8; ++leader) {
-        const int adapter = adapter_of[leader];
-        bool seen = adapter < 0;
-        for (int i = 0; i < leader; ++i) {
-            seen = seen || adapter_of[i] == adapter;
-        }
-        if (seen) {
-            continue;
-        }
-        const trib_lora& entry = lora.table[static_cast<int64_t>(adapter) * lora.parts + part];
+    // Every warp finds the same adapters in the same order.
+    uint32_t pending = __ballot_sync(0xffffffffU, own >= 0);
+    while (pending != 0) {
+        const int turn = __shfl_sync(0xffffffffU, own, __ffs(static_cast<int>(pending)) - 1);
+        pending &= ~__ballot_sync(0xffffffffU, own == turn);
+        const trib_lora& entry = lora.table[static_cast<int64_t>(turn) * lora.parts + part];
         if (16 * rank_tile >= static_cast<int>(entry.rank)) {
             continue;
         }
         float d[4];
-        multiply_down<T, 4>(d, entry, own == adapter ? x : nullptr, p.columns, rank_tile, warp);
+        multiply_down<T, 8>(d, entry, own == turn ? x : nullptr, p.columns, rank_tile, warp);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             sums[warp][i][lane] = d[i];
         }
         __syncthreads();
-        if (warp < 4) {
+        // Element `warp` of the fragments: rank g or g + 8, rows 2 t and 2 t + 1.
+        const int column = 2 * t + warp % 2;
+        const int column_adapter = __shfl_sync(0xffffffffU, own, 4 * column);
+        if (warp < 4 && column_adapter == turn) {
             float sum = sums[0][warp][lane];
 #pragma unroll
             for (int w = 1; w < down_chains; ++w) {
                 sum = __fadd_rn(sum, sums[w][warp][lane]);
             }
-            const int column = 2 * t + warp % 2;
-            const int rank_row = 16 * rank_tile + g + warp / 2 * 8;
-            if (adapter_of[column] == adapter) {
-                const int64_t at =
-                    (static_cast<int64_t>(first + column) * lora.parts + part) * lora.inner_stride + rank_row;
-                static_cast<T*>(lora.inner)[at] = from_float<T>(sum);
-            }
+            const int64_t to = (static_cast<int64_t>(first + column) * lora.parts + part) * lora.inner_stride +
+                               16 * rank_tile + g + warp / 2 * 8;
+            static_cast<T*>(lora.inner)[to] = from_float<T>(sum);
         }
         __syncthreads();
     }
@@ -460,7 +457,10 @@ bool uses_hopper(const context& context) { return context.path == code_path::hop
 // Bytes of pieces for up to `rows` rows.
 uint64_t partial_bytes(const context& context, const packed_view& weight, int64_t rows) {
     if (uses_hopper(context)) {
-        return hopper_partial_bytes(context, weight, rows);
+        const uint64_t few = hopper_partial_bytes(context, weight, rows < 64 ? rows : 64);
+        const uint64_t many =
+            hopper_is_wide(static_cast<int>(rows)) ? hopper_large_partial_bytes(context, weight, rows) : 0;
+        return few > many ? few : many;
     }
     constexpr int64_t most = 256;
     const int m = tile_for(context, static_cast<int>(rows < most ? rows : most));
@@ -483,7 +483,7 @@ bool goes_direct(const context& context, bool direct, bool by_index, int64_t row
 
 // Offsets into a product's workspace, by the capacity of rows.
 struct workspace_plan {
-    uint64_t row_adapter = 0, inner = 0, chains = 0, partials = 0, bytes = 0;
+    uint64_t row_adapter = 0, inner = 0, partials = 0, bytes = 0;
     int inner_stride = 0;
 
     // Rows of x stand first unless they go as they are.
@@ -491,17 +491,11 @@ struct workspace_plan {
                    uint32_t parts, uint32_t max_rank) {
         const auto count = static_cast<uint64_t>(rows);
         row_adapter = direct ? 0 : aligned(count * static_cast<uint64_t>(padded_columns(weight)) * 2);
-        inner = chains = partials = row_adapter;
+        inner = partials = row_adapter;
         if (adapters != 0) {
-            const uint32_t rank_tiles = ceil_div(max_rank, 16U);
-            inner_stride = static_cast<int>(rank_tiles * 16);
+            inner_stride = static_cast<int>(ceil_div(max_rank, 16U) * 16);
             inner = aligned(row_adapter + count * sizeof(int32_t));
-            chains = aligned(inner + count * parts * static_cast<uint64_t>(inner_stride) * 2);
-            constexpr uint64_t row_tiles = 256 / 8;  // of a launch
-            partials = chains;
-            if (uses_hopper(context)) {
-                partials = aligned(chains + row_tiles * parts * rank_tiles * down_chains * chain_floats * 4);
-            }
+            partials = aligned(inner + count * parts * static_cast<uint64_t>(inner_stride) * 2);
         }
         bytes = aligned(partials + partial_bytes(context, weight, rows));
     }
@@ -575,8 +569,11 @@ trib_status prepare_operands(context& context, const char* operation, whole_prod
 }
 
 trib_status multiply(context& context, const char* operation, const whole_product& w) {
-    return uses_hopper(context) ? hopper_product(context, operation, w.p, w.weight.dtype, w.bound)
-                                : portable_product(context, operation, w.p, w.weight.dtype, w.bound);
+    if (!uses_hopper(context)) {
+        return portable_product(context, operation, w.p, w.weight.dtype, w.bound);
+    }
+    return hopper_is_wide(w.bound) ? hopper_large_product(context, operation, w.p, w.weight.dtype, w.bound)
+                                   : hopper_product(context, operation, w.p, w.weight.dtype, w.bound);
 }
 
 row_map selected_rows(const trib_step& step, uint32_t rows, int bound, int64_t x_rows) {
@@ -707,7 +704,6 @@ trib_status linear(context& context, const trib_linear_params& params) {
     p.residual = params.epilogue == TRIB_EPILOGUE_RESIDUAL;
     trib_status status = prepare_operands(context, "linear", w, plan, workspace);
     if (status == TRIB_OK && params.adapters != 0) {
-        const bool beside = uses_hopper(context) && hopper_multiplies_down(context, weight, bound);
         p.lora = {
             .table = pointer<const trib_lora>(params.lora_table),
             .row_adapter = reinterpret_cast<int32_t*>(workspace + plan.row_adapter),
@@ -715,19 +711,15 @@ trib_status linear(context& context, const trib_linear_params& params) {
             .inner_stride = plan.inner_stride,
             .parts = static_cast<int>(params.parts),
             .adapters = static_cast<int>(params.adapters),
-            .rank_tiles = plan.inner_stride / 16,
             .segments = pointer<const int32_t>(params.segments),
             .segment_count = pointer<const int32_t>(params.segment_count),
             .max_segments = static_cast<int>(params.max_segments),
-            .chains = beside ? reinterpret_cast<float*>(workspace + plan.chains) : nullptr,
         };
         for (uint32_t part = 0; part < TRIB_MAX_PARTS; ++part) {
             p.lora.part_begin[part + 1] =
                 p.lora.part_begin[part] + (part < params.parts ? params.part_columns[part] : 0);
         }
-        if (!beside) {
-            status = run_lora_down(context, params, p, bound);
-        }
+        status = run_lora_down(context, params, p, bound);
     }
     return status == TRIB_OK ? multiply(context, "linear", w) : status;
 }

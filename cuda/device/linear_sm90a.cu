@@ -1,38 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The product of linear.cu on Hopper: y = epilogue(x Wᵀ), for decoding rows.
+// The product of linear.cu on Hopper for decoding rows: y = epilogue(x Wᵀ), up to 64 rows of x.
 //
-// Work. A unit is 256 weight rows × 64 columns, 32 KiB of weights, for a pair of blocks: each takes 128 of the rows, and
-// each of its two consumer warpgroups 64 as operand A of wgmma.m64nMk16, with the rows of x as operand B. A pair takes a
-// contiguous range of units, so all multiprocessors read the same bytes whatever the shape (4096 × 4096: 1,024 units for
-// 66 pairs, 15 or 16 each). The blocks of a pair know nothing of each other: a cluster that shares x by multicast was
-// measured at half the memory's bandwidth, whatever it copied.
+// Work. Weight rows are dealt out in slabs of 16 to groups of blocks, so that all multiprocessors read the same bytes
+// within a slab, whatever the shape: 22016 rows are 166.8 a block, 10 or 11 slabs. A wide weight's block takes all of K
+// for its rows; of a narrow one (N below some 8,400 on 132 multiprocessors) K is cut into parts (hopper_parts), a block
+// each: 4096 × 4096 is 33 groups of 4. Inside, 64 weight rows are operand A of wgmma.m64nMk16, the rows of x operand B.
+// Each of two consumer warpgroups holds one chunk of 64 weight rows, or two where blocks have more than 128 rows: a unit
+// of up to 256 × 64 weights then meets x once, and x costs 128·M·K·132 bytes of the second-level cache's traffic at most.
 //
-// Producers. One thread copies weights, 8 KiB a bulk copy, into a ring that takes what x leaves of 200 KiB; it fills the
-// ring before it waits for the kernel ahead. By Little's law 32 B/ns (4.2 TB/s over 132 multiprocessors) × 1 µs = 32 KiB
-// must be under way; the rest is time bought: at 16 rows 176 KiB a multiprocessor are 5.5 µs of the memory's time, during
-// which small kernels ahead (norms, A x of an adapter) may still run. x comes in one of two ways:
-//   up to 64 rows   by cp.async of three more warps straight from the row buffer, at most 8 KiB beside 16 KiB of weights;
-//   from 65 rows    by tensor copies of the same thread that copies weights. Rows come in two runs, main and stream, and
-//                   a run as boxes of 128, 64, … 1 rows: a box may begin at any row of shared memory, since the swizzle
-//                   goes by address. At 256 rows a block takes 16 + 32 KiB a unit from the second-level cache for
-//                   2·128·256·64 FLOP: 50 B/ns a multiprocessor at 600 TFLOP/s.
+// Producers. One warp copies weights, a lane for each packed block that the tile meets, so that one instruction begins
+// all copies of a unit: a single thread that issued 8 KiB a time was what bound the kernel, at some 40 B/ns a
+// multiprocessor. The ring takes 200 KiB less what x needs, and is filled before the block waits for the kernel ahead; by
+// Little's law 32 B/ns × 1 µs = 32 KiB must be under way, the rest is time bought. Three warps bring x, 128·M bytes a
+// unit, by cp.async straight from the row buffer, by index or not.
+// Two blocks a multiprocessor, of half the ring each, so that a linear's successor streams while it drains, were measured
+// and are slower (124 against 107 µs for the linears of a 7B layer at 8 rows): both rings are full when the tail comes,
+// and weights under way hold up what the tail has to fetch.
 //
-// The end of a sum. Ranges that share a row of units each hold a piece of it. Either the block that comes last adds them
-// (join_pieces), in a tail in which most multiprocessors have nothing to do; or all pieces are written and a second
-// kernel, on all multiprocessors, adds them and does the epilogue (finish_kernel). Both add in ascending K: same bits.
-// Where every row of units is cut into several pieces the second kernel is quicker, 15.5 µs against 17.9 at 4096 × 4096
-// and 64 rows; where most are whole it is 1.5 to 2 µs for nothing.
+// The end of a sum. Pieces of a sum are joined by their own blocks, each a share of the rows of x (finish_parts). Whole
+// sums are turned round in shared memory (store_chunk): stores of fragments, 4 bytes a lane, took 3 µs for 64 × 128
+// outputs.
 //
-// A x of an adapter. Where finish_kernel applies the update, nobody wants A x before the product is done: from 65 rows
-// the three warps that have no x to copy compute it beside, in chains (multiply_down). Elsewhere a kernel goes ahead.
+// What bounds it: bytes of W (2·M FLOP a byte against a ridge of 155), and up to 64 rows the latency of what surrounds
+// the stream, some 2 µs a linear: first bytes, last products, and the way from one kernel's end to the next one's x. On
+// an H200 with 4.65 TB/s, µs at 1 and 64 rows (floor): 12288 × 4096 23.5 and 26.9 (21.6), 22016 × 4096 41.1 and 45.3
+// (38.8), 28672 × 4096 53.2 and 56.8 (50.5), 32000 × 4096 58.2 and 64.7 (56.3).
 //
-// What bounds it: bytes of W up to some 128 rows (2·M FLOP a byte of bf16 weights against a ridge of 650 TFLOP/s ÷
-// 4.2 TB/s = 155), the tensor cores beyond.
-//
-// Registers: D is M/2 a thread. From 65 rows the consumers take those that the producers leave, 216 or 224 each.
-#include <type_traits>
-
+// Registers: D is own · M/2 a thread.
 #include "device/hopper.cuh"
 #include "device/operations.hpp"
 #include "device/product.cuh"
@@ -42,29 +37,51 @@ namespace {
 
 using namespace hopper;
 
-constexpr int pair_rows = 256;     // weight rows of a unit
+constexpr int slab_rows = 16;      // weight rows are dealt out in slabs: eight outputs of a gate
 constexpr int consumer_warps = 8;  // two warpgroups
 constexpr int consumer_threads = consumer_warps * 32;
-constexpr int most_joined = 192;  // rows of x of a tile whose pieces may be joined in the kernel
+constexpr int x_threads = 96;  // three warps
+constexpr int threads = consumer_threads + 32 + x_threads;
 
-template <int m>
+// Floats of a row of x in the room where a warpgroup's chunk is turned round: 64 and four against bank conflicts.
+constexpr int staged_stride = block_rows + 4;
+
+// Tiles of m rows of x × 128 · own weight rows, of which a warpgroup holds `own` chunks of 64.
+template <int m, int own>
 struct tiling {
-    static constexpr bool wide = hopper_is_wide(m);  // x by tensor copies
-    static constexpr int x_threads = 96;             // three warps: x, or when wide A x
-    static constexpr int threads = consumer_threads + 32 + x_threads;
-    // What bounds a thread's registers: 128 up to 32 rows, so that blocks of small kernels fit beside this one.
-    static constexpr int bound_threads = wide || m == 64 ? threads : 512;
-    static constexpr int consumer_registers = m > 192 ? 224 : 216;  // when wide
-    static constexpr int producer_registers = m > 192 ? 56 : 72;
-    static constexpr int weight_bytes = 2 * block_bytes;
+    // What bounds a thread's registers: 144 up to 32 rows, so that blocks of small kernels fit beside this one.
+    static constexpr int bound_threads = m == 64 ? threads : 448;
+    static constexpr int weight_bytes = 2 * own * block_bytes;
     static constexpr int x_bytes = m * 128;
     static constexpr int stage_bytes = weight_bytes + x_bytes;
     static constexpr int stages = 200 * 1024 / stage_bytes;
-    static constexpr int shared_bytes = stages * stage_bytes + swizzle_atom_bytes;
-    static constexpr int accumulators = m / 2;
-    static_assert(consumer_registers * consumer_threads + producer_registers * (threads - consumer_threads) <=
-                  65536 / threads / 8 * 8 * threads);
+    static constexpr int accumulators = m / 2;           // of a chunk
+    static constexpr int staged_rows = m < 32 ? m : 32;  // rows of x that a warpgroup stages together
+    static constexpr int staged_bytes = staged_rows * staged_stride * 4;
+    static constexpr int shared_bytes = stages * stage_bytes + 2 * staged_bytes + swizzle_atom_bytes;
 };
+
+// How a product is divided: block b computes part b % parts of the sums of group b / parts of weight rows.
+struct division {
+    int slabs;  // of weight rows
+    int groups, parts;
+    int column_blocks;
+
+    TRIBUTARY_ANYWHERE int first_slab(int group) const {
+        return static_cast<int>(static_cast<int64_t>(slabs) * group / groups);
+    }
+    int most_rows() const { return ceil_div(slabs, groups) * slab_rows; }  // of a block
+    TRIBUTARY_ANYWHERE int first_column(int part) const { return column_blocks * part / parts; }
+};
+
+// Units of weights behind the ring that a block asks the second-level cache for while the kernel ahead still runs.
+constexpr int fetched_units = 6;
+
+// global → second-level cache; address and bytes multiples of 16.
+__device__ __forceinline__ void prefetch_to_cache(const void* global, uint32_t bytes) {
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(global)), "r"(bytes)
+                 : "memory");
+}
 
 // Arrives on `barrier` when all cp.async of this thread so far are there; the arrival is one of the barrier's count.
 __device__ __forceinline__ void arrive_after_copies(uint64_t* barrier) {
@@ -75,200 +92,390 @@ __device__ __forceinline__ void copy_16(uint32_t shared, const void* global, int
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(bytes) : "memory");
 }
 
-// Rows of x: map i copies boxes of 2^i rows × 64 columns.
-struct row_maps {
-    static constexpr int count = 8;
-    CUtensorMap of[count];
-};
-
-// Where range `of` leaves its piece of the sums of one of the four row blocks of a group that begins in range `first`.
-// A range leaves at most two pieces: of the row of units that it ends, and of the one that it begins.
-template <int m>
-__device__ __forceinline__ float* piece_of(const product_params& p, int of, int first, int row_block) {
-    const int64_t slot = (static_cast<int64_t>(of) * 2 + (of == first ? 1 : 0)) * (pair_rows / block_rows);
-    return p.partials + (slot + row_block) * (block_rows * m);
+// Brings B of the first adapters at packed rows `begin` … `end` − 1 into the first-level cache: constants, which
+// add_updates will want at once. `thread` of `count` threads.
+__device__ __forceinline__ void warm_updates(const product_params& p, int begin, int end, int thread, int count) {
+    constexpr int most_adapters = 4;
+    const lora_view& lora = p.lora;
+    for (int row = begin + thread; row < end; row += count) {
+        const int column = weight_column(p, row / 16 * 16, row % 8, row % 16 / 8);
+        if (column < 0) {
+            continue;
+        }
+        int part = 0;
+        for (int i = 1; i < lora.parts; ++i) {
+            part = column >= lora.part_begin[i] ? i : part;
+        }
+        for (int adapter = 0; adapter < min(lora.adapters, most_adapters); ++adapter) {
+            const trib_lora& entry = lora.table[static_cast<int64_t>(adapter) * lora.parts + part];
+            if (entry.rank != 0) {
+                const packed_view b = {reinterpret_cast<const char*>(entry.b), 0, static_cast<int>(entry.rank), 0,
+                                       false};
+                const char* at = b.blocks + b.chunk_offset(column - lora.part_begin[part], 0);
+                asm volatile("{\n\t.reg .b32 unused;\n\tld.global.ca.u32 unused, [%0];\n\t}\n" ::"l"(at));
+            }
+        }
+    }
 }
 
-// `leaves`: pieces are left for finish_kernel.
+// ---------------------------------------------------------------- the parts of a sum
+
+// Fragments of 8 rows of x that one block finishes together: its share of a tile.
+template <int m>
+constexpr int share_fragments = m < 16 ? 1 : 2;
+
+// Brings what the outputs of this block's shares are added to into the first-level cache, long before they are.
+template <int m>
+__device__ __forceinline__ void warm_residual(const product_params& p, const division& cut, int part, int first_row,
+                                              int last_row, int columns, const int32_t* target, int thread) {
+    constexpr int line = 32;  // floats
+    constexpr int share = 8 * share_fragments<m>;
+    const auto* y = static_cast<const float*>(p.y);
+    const int last = min(last_row, p.outputs);
+    const int lines = (last - first_row + line - 1) / line;
+    for (int begin = share * part; begin < columns; begin += share * cut.parts) {
+        const int rows = min(share, columns - begin);
+        for (int i = thread; i < rows * lines; i += consumer_threads) {
+            const int output = first_row + i % lines * line;
+            const float* at = y + static_cast<int64_t>(target[begin + i / lines]) * p.y_stride + output;
+            asm volatile("{\n\t.reg .b32 unused;\n\tld.global.ca.u32 unused, [%0];\n\t}\n" ::"l"(at));
+        }
+    }
+}
+
+// A sum whose K is cut into parts: every part's block leaves its piece in memory, and each then finishes its share of the
+// rows of x, two fragments at a time, adding the pieces in ascending K. A share's owner waits for the blocks of its own
+// group only, at most eight with neighbouring indices. Blocks start in the order of their indices, so at any time at most
+// one group of a launch is there in part, and what it waits for starts as soon as any other block ends.
+//
+// `d` = the chunk's sums, `chunk` of the block's two, 128 threads. Pieces: [block, chunk, fragment of 8 rows of x, thread]
+// four floats. The counter, zero before and after: pieces that are there, and from bit 16 on owners that are done.
 template <class T, int m>
-__global__ void __launch_bounds__(tiling<m>::bound_threads, 1)
-    hopper_product_kernel(const __grid_constant__ product_params p, const __grid_constant__ row_maps maps,
-                          const bool leaves, const cache_policy weight_policy) {
-    using tile = tiling<m>;
-    // The greatest tile has no registers left for an epilogue.
-    const bool finishes = m > most_joined || leaves;
+__device__ __forceinline__ void finish_parts(const product_params& p, const division& cut, const float (&d)[m / 2],
+                                             int chunk, int packed_row, int last_row, int columns,
+                                             const int32_t* target, const int32_t* adapter) {
+    constexpr int fragments = m / 8;
+    constexpr int width = share_fragments<m>;
+    constexpr uint32_t done = 1U << 16;
+    const int thread = static_cast<int>(threadIdx.x) % warpgroup_threads;
+    const int group = static_cast<int>(blockIdx.x) / cut.parts;
+    const int part = static_cast<int>(blockIdx.x) % cut.parts;
+    uint32_t* counter = p.counters + group * 2 + chunk;
+    const auto piece = [&](int of, int fragment) {
+        const int64_t at = (static_cast<int64_t>(group) * cut.parts + of) * 2 + chunk;
+        return reinterpret_cast<float4*>(p.partials) + (at * fragments + fragment) * warpgroup_threads + thread;
+    };
+    const auto sync = [&] { named_barrier_sync(1 + chunk, warpgroup_threads); };
+#pragma unroll
+    for (int i = 0; i < fragments; ++i) {
+        if (8 * i < columns) {
+            __stcg(piece(part, i), make_float4(d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]));
+        }
+    }
+    __threadfence();
+    sync();
+    if (thread == 0) {
+        atomicAdd(counter, 1U);
+    }
+    const int shares = (columns + 8 * width - 1) / (8 * width);
+    if (part >= shares) {
+        return;
+    }
+    if (thread == 0) {
+        while (load_acquire(counter) % done != static_cast<uint32_t>(cut.parts)) {
+        }
+    }
+    sync();
+    for (int share = part; share < shares; share += cut.parts) {
+        const auto load = [&](int of, int i) {
+            const int fragment = share * width + i;
+            return 8 * fragment < columns ? __ldcg(piece(of, fragment)) : make_float4(0.0F, 0.0F, 0.0F, 0.0F);
+        };
+        float4 sum[width];
+#pragma unroll
+        for (int i = 0; i < width; ++i) {
+            sum[i] = load(0, i);
+        }
+        constexpr int together = m == 64 ? 3 : 2;
+#pragma unroll 1
+        for (int first = 1; first < cut.parts; first += together) {
+            float4 term[together][width];
+#pragma unroll
+            for (int j = 0; j < together; ++j) {
+                if (first + j < cut.parts) {
+#pragma unroll
+                    for (int i = 0; i < width; ++i) {
+                        term[j][i] = load(first + j, i);
+                    }
+                }
+            }
+#pragma unroll
+            for (int j = 0; j < together; ++j) {
+                if (first + j < cut.parts) {
+#pragma unroll
+                    for (int i = 0; i < width; ++i) {
+                        sum[i].x = __fadd_rn(sum[i].x, term[j][i].x);
+                        sum[i].y = __fadd_rn(sum[i].y, term[j][i].y);
+                        sum[i].z = __fadd_rn(sum[i].z, term[j][i].z);
+                        sum[i].w = __fadd_rn(sum[i].w, term[j][i].w);
+                    }
+                }
+            }
+        }
+        float total[4 * width];
+#pragma unroll
+        for (int i = 0; i < width; ++i) {
+            total[4 * i] = sum[i].x, total[4 * i + 1] = sum[i].y, total[4 * i + 2] = sum[i].z,
+                      total[4 * i + 3] = sum[i].w;
+        }
+        if (packed_row < last_row) {
+            const warp_tile<1, width> place = {packed_row, 8 * width * share, columns, target,
+                                               adapter,    inner_of<T>(p),    0};
+            write_outputs<T, 1, width>(p, place, total);
+        }
+    }
+    sync();
+    if (thread == 0) {
+        const auto owners = static_cast<uint32_t>(min(shares, cut.parts));
+        if (atomicAdd(counter, done) / done + 1 == owners) {
+            *counter = 0;
+        }
+    }
+}
+
+// ---------------------------------------------------------------- whole sums
+
+// Writes a chunk's finished sums of 64 weight rows, of which `rows` count, by way of shared memory: as held, a warp's
+// store would scatter 4 bytes a lane over four rows of y; turned round, a thread stores four neighbouring outputs.
+// All threads of the warpgroup call it together; `staged` is theirs, [staged_rows, staged_stride].
+template <class T, int m, int own>
+__device__ __forceinline__ void store_chunk(const product_params& p, int packed_row, int rows, int columns,
+                                            const int32_t* target, float* staged, int warpgroup,
+                                            const float (&d)[m / 2]) {
+    using tile = tiling<m, own>;
+    constexpr int fragments = tile::staged_rows / 8;
+    const int thread = static_cast<int>(threadIdx.x) % warpgroup_threads;
+    const int lane = thread % 32;
+    const int weight_row = thread / 32 * 16 + lane / 4;
+    const auto sync = [&] { named_barrier_sync(1 + warpgroup, warpgroup_threads); };
+    // Four outputs at a time: their number in a row of x, and where they begin.
+    const int quads = p.gate ? block_rows / 8 : block_rows / 4;
+    const int first_output = p.gate ? packed_row / 2 : packed_row;
+    const int last_output = min(first_output + (p.gate ? rows / 2 : rows), p.outputs);
+    const auto address = reinterpret_cast<uint64_t>(p.y);
+    const bool whole = (p.y_f32 ? (address | static_cast<uint64_t>(p.y_stride) * 4) % 16 == 0
+                                : (address | static_cast<uint64_t>(p.y_stride) * 2) % 8 == 0);
+    auto* y32 = static_cast<float*>(p.y);
+    auto* y16 = static_cast<T*>(p.y);
+#pragma unroll
+    for (int begin = 0; begin < m; begin += tile::staged_rows) {
+        if (begin >= columns) {
+            break;
+        }
+        sync();
+#pragma unroll
+        for (int n = 0; n < fragments; ++n) {
+            const float* from = d + (begin / 8 + n) * 4;
+            float* to = staged + (8 * n + lane % 4 * 2) * staged_stride + weight_row;
+            to[0] = from[0];
+            to[staged_stride] = from[1];
+            to[8] = from[2];
+            to[staged_stride + 8] = from[3];
+        }
+        sync();
+        const int count = min(columns - begin, tile::staged_rows) * quads;
+#pragma unroll 4
+        for (int i = thread; i < count; i += warpgroup_threads) {
+            const int row = i / quads;
+            const int quad = i % quads;
+            const int output = first_output + 4 * quad;
+            if (output >= last_output) {
+                continue;
+            }
+            const int64_t at = static_cast<int64_t>(target[begin + row]) * p.y_stride + output;
+            const float* from = staged + row * staged_stride + (p.gate ? quad / 2 * 16 + quad % 2 * 4 : 4 * quad);
+            const float4 sum = *reinterpret_cast<const float4*>(from);
+            float value[4] = {sum.x, sum.y, sum.z, sum.w};
+            if (p.gate) {
+                const float4 up = *reinterpret_cast<const float4*>(from + 8);
+                value[0] = __fmul_rn(silu(sum.x), up.x);
+                value[1] = __fmul_rn(silu(sum.y), up.y);
+                value[2] = __fmul_rn(silu(sum.z), up.z);
+                value[3] = __fmul_rn(silu(sum.w), up.w);
+            }
+            if (whole && output + 4 <= last_output) {
+                if (p.residual) {
+                    const float4 past = *reinterpret_cast<const float4*>(y32 + at);
+                    value[0] = __fadd_rn(past.x, value[0]);
+                    value[1] = __fadd_rn(past.y, value[1]);
+                    value[2] = __fadd_rn(past.z, value[2]);
+                    value[3] = __fadd_rn(past.w, value[3]);
+                }
+                if (p.y_f32) {
+                    *reinterpret_cast<float4*>(y32 + at) = make_float4(value[0], value[1], value[2], value[3]);
+                } else {
+                    *reinterpret_cast<uint2*>(y16 + at) =
+                        uint2{pack2<T>(value[0], value[1]), pack2<T>(value[2], value[3])};
+                }
+                continue;
+            }
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                if (output + j < last_output) {
+                    if (p.y_f32) {
+                        y32[at + j] = p.residual ? __fadd_rn(y32[at + j], value[j]) : value[j];
+                    } else {
+                        y16[at + j] = from_float<T>(value[j]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------- the product
+
+template <class T, int m, int own, bool cuts>
+__global__ void __launch_bounds__(tiling<m, own>::bound_threads, 1)
+    hopper_product_kernel(const __grid_constant__ product_params p, const __grid_constant__ division cut,
+                          const cache_policy weight_policy) {
+    using tile = tiling<m, own>;
     constexpr int stages = tile::stages;
     extern __shared__ char dynamic[];
     __shared__ uint64_t full[stages];
     __shared__ uint64_t empty[stages];
     __shared__ int32_t target[m];
     __shared__ int32_t adapter[m];
-    __shared__ int flags[2];
 
     const uint32_t before = shared_address(dynamic);
     char* ring = dynamic + ((before + swizzle_atom_bytes - 1) / swizzle_atom_bytes * swizzle_atom_bytes - before);
+    float* staged = reinterpret_cast<float*>(ring + stages * tile::stage_bytes);
     const int thread = static_cast<int>(threadIdx.x);
     const int warp = __shfl_sync(0xffffffffU, thread / 32, 0);  // uniform, which the compiler shall know
-    const int range = static_cast<int>(blockIdx.x) / 2;
-    const int half = static_cast<int>(blockIdx.x) % 2;
-    const int64_t begin = p.cut.begin(range);
-    const auto units = static_cast<int>(p.cut.begin(range + 1) - begin);
-    const auto first_group = static_cast<int>(begin / p.column_blocks);
-    const auto first_k = static_cast<int>(begin % p.column_blocks);
+    const int group = static_cast<int>(blockIdx.x) / cut.parts;
+    const int part = static_cast<int>(blockIdx.x) % cut.parts;
+    const int first_row = cut.first_slab(group) * slab_rows;
+    const int last_row = cut.first_slab(group + 1) * slab_rows;
+    constexpr int tile_rows = 2 * own * block_rows;
+    const int tiles = (last_row - first_row + tile_rows - 1) / tile_rows;
+    const int first_k = cut.first_column(part);
+    const int last_k = cut.first_column(part + 1);
+    const int units = tiles * (last_k - first_k);
 
     if (thread == 0) {
         for (int i = 0; i < stages; ++i) {
-            // Weights, then x: one announcement each when both are bulk copies, else every thread that copies x.
-            barrier_init(&full[i], tile::wide ? 2 : 1 + tile::x_threads);
+            barrier_init(&full[i], 1 + x_threads);  // the announcement of weights, and every thread that copies x
             barrier_init(&empty[i], consumer_warps);
         }
         barrier_init_fence();
     }
     __syncthreads();
 
-    if (warp >= consumer_warps) {
-        if constexpr (tile::wide) {
-            release_registers<tile::producer_registers>();
-        }
-        if (warp == consumer_warps) {
-            // ------------------------------------------------ weights, and x by tensor copies
-            const bool leader = thread % 32 == 0;
-            int group = first_group;
-            int k = first_k;
-            const auto load_weights = [&](int stage) {
-                const int64_t row_block = static_cast<int64_t>(group) * (pair_rows / block_rows) + half * 2;
-                const int count = static_cast<int>(min(max(p.row_blocks - row_block, int64_t{0}), int64_t{2}));
-                char* to = ring + stage * tile::stage_bytes;
-                barrier_arrive_expect(&full[stage], static_cast<uint32_t>(count * block_bytes));
-#pragma unroll 1
-                for (int i = 0; i < count; ++i) {
-                    bulk_copy(to + i * block_bytes, p.blocks + ((row_block + i) * p.column_blocks + k) * block_bytes,
-                              block_bytes, &full[stage], weight_policy);
-                }
-            };
-            const auto advance = [&](int& at_k) {
-                const bool wraps = ++at_k == p.column_blocks;
-                at_k = wraps ? 0 : at_k;
-                return wraps;
-            };
-            const int ahead = min(stages, units);
-            if (leader) {
-#pragma unroll 1
-                for (int i = 0; i < ahead; ++i) {
-                    load_weights(i);
-                    group += advance(k) ? 1 : 0;
-                }
-            }
-            allow_successor();
-            wait_for_predecessor();
-            if (leader) {
-                const auto found = p.rows.read();
-                const int columns = min(found.count - p.first_row, m);
-                // The launch's rows as two runs of rows of x.
-                const int in_main =
-                    p.rows.dense_x ? columns : min(max(found.main_rows - p.first_row, 0), max(columns, 0));
-                const int stream_row = p.rows.max_main_rows + max(p.first_row - found.main_rows, 0);
-                const auto copy_rows = [&](char* to, int row, int rows, int x_k, uint64_t* barrier) {
-#pragma unroll 1
-                    while (rows > 0) {
-                        const int map = min(31 - __clz(rows), row_maps::count - 1);
-                        tensor_copy(to, &maps.of[map], x_k * block_columns, row, barrier);
-                        to += 128 << map;
-                        row += 1 << map;
-                        rows -= 1 << map;
-                    }
-                };
-                const auto load_x = [&](int x_k, int stage) {
-                    char* to = ring + stage * tile::stage_bytes + tile::weight_bytes;
-                    barrier_arrive_expect(&full[stage], static_cast<uint32_t>(columns * 128));
-                    copy_rows(to, p.first_row, in_main, x_k, &full[stage]);
-                    copy_rows(to + in_main * 128, stream_row, columns - in_main, x_k, &full[stage]);
-                };
-                if (columns <= 0) {
-                    // Nothing to do; but the copies must land before the block's memory is given away.
-#pragma unroll 1
-                    for (int i = 0; i < ahead; ++i) {
-                        if constexpr (tile::wide) {
-                            barrier_arrive(&full[i]);
-                        }
-                        barrier_wait(&full[i], 0);
-                    }
-                } else {
-                    if constexpr (tile::wide) {
-                        int x_k = first_k;
-#pragma unroll 1
-                        for (int i = 0; i < ahead; ++i) {
-                            load_x(x_k, i);
-                            advance(x_k);
-                        }
-                    }
-                    ring_position<stages> at;
-#pragma unroll 1
-                    for (int i = stages; i < units; ++i) {
-                        barrier_wait(&empty[at.stage], at.parity);
-                        load_weights(at.stage);
-                        if constexpr (tile::wide) {
-                            load_x(k, at.stage);
-                        }
-                        group += advance(k) ? 1 : 0;
-                        at.advance();
-                    }
-                }
+    if (warp == consumer_warps) {
+        // ------------------------------------------------ weights
+        // A lane for each block of the packed weight that the tile meets, so that one instruction begins all copies.
+        const int lane = thread % 32;
+        int begin = first_row;
+        int k = first_k;
+        int end;
+        const char* from;
+        uint32_t to;
+        uint32_t bytes;
+        const auto enter_tile = [&] {
+            end = min(begin + tile_rows, last_row);
+            const int block = begin / block_rows + lane;
+            const int low = max(begin, block * block_rows);
+            const int high = min(end, (block + 1) * block_rows);
+            from = p.blocks + static_cast<int64_t>(block) * p.column_blocks * block_bytes + low % block_rows * 128;
+            to = static_cast<uint32_t>((low - begin) * 128);
+            bytes = static_cast<uint32_t>(max(high - low, 0) * 128);
+        };
+        const auto load = [&](int stage) {
+            if (lane == 0) {
+                barrier_arrive_expect(&full[stage], static_cast<uint32_t>((end - begin) * 128));
             }
             __syncwarp();
-        } else {
-            // ------------------------------------------------ A x, or x from the row buffer
-            allow_successor();
-            wait_for_predecessor();
-            if constexpr (tile::wide) {
-                if (p.lora.chains != nullptr) {
-                    const auto found = p.rows.read();
-                    const int columns = max(min(found.count - p.first_row, m), 0);
-                    const int helper = warp - consumer_warps - 1;
-                    compute_chains<T, m <= 192 ? 2 : 1>(
-                        p, found, columns, helper * static_cast<int>(gridDim.x) + static_cast<int>(blockIdx.x),
-                        tile::x_threads / 32 * static_cast<int>(gridDim.x));
-                }
-            } else {
-                constexpr int step = tile::x_threads / 8;  // rows between two of a thread's chunks
-                constexpr int mine = (m + step - 1) / step;
-                const auto found = p.rows.read();
-                const int columns = min(found.count - p.first_row, m);
-                const int copier = thread - consumer_threads - 32;
-                const int chunk = copier % 8;
-                const char* from[mine];
-#pragma unroll
-                for (int i = 0; i < mine; ++i) {
-                    const int row = copier / 8 + i * step;
-                    from[i] = row < columns ? p.x + p.rows.source(found, p.first_row + row) * p.x_stride + 16 * chunk
-                                            : nullptr;
-                }
-                ring_position<stages> at;
-                int k = first_k;
-                const int rounds = columns > 0 ? units : min(stages, units);
-                for (int i = 0; i < rounds; ++i) {
-                    barrier_wait(&empty[at.stage], at.parity ^ 1);
-                    const uint32_t to =
-                        shared_address(ring) + static_cast<uint32_t>(at.stage * tile::stage_bytes + tile::weight_bytes);
-                    const bool inside = k * block_columns + 8 * chunk < p.columns;
-#pragma unroll
-                    for (int j = 0; j < mine; ++j) {
-                        if (from[j] != nullptr) {
-                            copy_16(to + static_cast<uint32_t>(swizzled_offset(copier / 8 + j * step, chunk)),
-                                    from[j] + (inside ? k * 128 : -16 * chunk), inside ? 16 : 0);
-                        }
-                    }
-                    arrive_after_copies(&full[at.stage]);
-                    at.advance();
-                    k = k + 1 == p.column_blocks ? 0 : k + 1;
-                }
-                asm volatile("cp.async.wait_all;" ::: "memory");
+            if (bytes != 0) {
+                bulk_copy(ring + stage * tile::stage_bytes + to, from + static_cast<int64_t>(k) * block_bytes, bytes,
+                          &full[stage], weight_policy);
+            }
+            if (++k == last_k) {
+                k = first_k;
+                begin = end;
+                enter_tile();
+            }
+        };
+        enter_tile();
+        const int ahead = min(stages, units);
+#pragma unroll 1
+        for (int i = 0; i < ahead; ++i) {
+            load(i);
+        }
+        // Whole sums have no pieces to fetch, which these reads would hold up.
+        if (!cuts && bytes != 0) {
+            const int last = min(k + fetched_units, last_k);
+            for (int i = k; i < last; ++i) {
+                prefetch_to_cache(from + static_cast<int64_t>(i) * block_bytes, bytes);
             }
         }
+        allow_successor();
+        wait_for_predecessor();
+        const auto found = p.rows.read();
+        if (found.count <= p.first_row) {
+            // Nothing to do; but the copies must land before the block's memory is given away.
+#pragma unroll 1
+            for (int i = 0; i < ahead; ++i) {
+                barrier_wait(&full[i], 0);
+            }
+        } else {
+            ring_position<stages> at;
+#pragma unroll 1
+            for (int i = stages; i < units; ++i) {
+                barrier_wait(&empty[at.stage], at.parity);
+                load(at.stage);
+                at.advance();
+            }
+        }
+    } else if (warp > consumer_warps) {
+        // ------------------------------------------------ x from the row buffer
+        constexpr int step = x_threads / 8;  // rows between two of a thread's chunks
+        constexpr int mine = (m + step - 1) / step;
+        const int copier = thread - consumer_threads - 32;
+        allow_successor();
+        wait_for_predecessor();
+        const auto found = p.rows.read();
+        const int columns = min(found.count - p.first_row, m);
+        const int chunk = copier % 8;
+        const char* from[mine];
+#pragma unroll
+        for (int i = 0; i < mine; ++i) {
+            const int row = copier / 8 + i * step;
+            from[i] = row < columns ? p.x + p.rows.source(found, p.first_row + row) * p.x_stride + 16 * chunk : nullptr;
+        }
+        ring_position<stages> at;
+        int k = first_k;
+        const int rounds = columns > 0 ? units : min(stages, units);
+        for (int i = 0; i < rounds; ++i) {
+            barrier_wait(&empty[at.stage], at.parity ^ 1);
+            const uint32_t to =
+                shared_address(ring) + static_cast<uint32_t>(at.stage * tile::stage_bytes + tile::weight_bytes);
+            const bool inside = k * block_columns + 8 * chunk < p.columns;
+#pragma unroll
+            for (int j = 0; j < mine; ++j) {
+                if (from[j] != nullptr) {
+                    copy_16(to + static_cast<uint32_t>(swizzled_offset(copier / 8 + j * step, chunk)),
+                            from[j] + (inside ? k * 128 : -16 * chunk), inside ? 16 : 0);
+                }
+            }
+            arrive_after_copies(&full[at.stage]);
+            at.advance();
+            k = k + 1 == last_k ? first_k : k + 1;
+        }
+        asm volatile("cp.async.wait_all;" ::: "memory");
     } else {
         // ------------------------------------------------ products
-        if constexpr (tile::wide) {
-            claim_registers<tile::consumer_registers>();
+        if (p.lora.table != nullptr) {
+            warm_updates(p, first_row, last_row, thread, consumer_threads);
         }
         allow_successor();
         wait_for_predecessor();
@@ -277,403 +484,147 @@ __global__ void __launch_bounds__(tiling<m>::bound_threads, 1)
         for (int i = thread; i < m; i += consumer_threads) {
             const bool valid = i < columns;
             target[i] = valid ? p.rows.target(found, p.first_row + i) : 0;
-            adapter[i] = valid && !finishes && p.lora.table != nullptr ? p.lora.row_adapter[p.first_row + i] : -1;
+            adapter[i] = valid && p.lora.table != nullptr ? p.lora.row_adapter[p.first_row + i] : -1;
         }
-        if (!finishes && p.lora.table != nullptr) {
+        if (p.lora.table != nullptr) {
             warm_inner(p, columns, thread, consumer_threads);
         }
         named_barrier_sync(3, consumer_threads);
+        if (cuts && p.residual) {
+            warm_residual<m>(p, cut, part, first_row, last_row, columns, target, thread);
+        }
         const int warpgroup = warp / 4;
         const auto release = [&](int stage) {
             if (thread % 32 == 0) {
                 barrier_arrive(&empty[stage]);
             }
         };
-        float d[tile::accumulators];
+        float d[own][tile::accumulators];
         ring_position<stages> at;
-        int group = first_group;
-        int k = first_k;
-        int left = columns > 0 ? units : 0;
-        while (left > 0) {
-            // One piece of a sum: the units up to the end of the row of units, or of the range.
-            const int length = min(p.column_blocks - k, left);
+        for (int begin = first_row; begin < last_row && columns > 0; begin += tile_rows) {
+            // Chunks warpgroup, warpgroup + 2, … of 64 rows are this warpgroup's; the last may hold fewer rows.
+            const int rows = min(last_row - begin, tile_rows);
 #pragma unroll
-            for (int i = 0; i < tile::accumulators; ++i) {
-                d[i] = 0.0F;
-            }
-            int held = 0;
-            for (int i = 0; i < length; ++i) {
-                barrier_wait(&full[at.stage], at.parity);
-                if constexpr (!tile::wide) {
-                    async_proxy_fence();  // x was written by ordinary copies
+            for (int j = 0; j < own; ++j) {
+#pragma unroll
+                for (int i = 0; i < tile::accumulators; ++i) {
+                    d[j][i] = 0.0F;
                 }
+            }
+            int held = -1;
+            for (int k = first_k; k < last_k; ++k) {
+                barrier_wait(&full[at.stage], at.parity);
+                async_proxy_fence();  // x was written by ordinary copies
                 const uint32_t stage = shared_address(ring) + static_cast<uint32_t>(at.stage * tile::stage_bytes);
-                const uint64_t a = descriptor_k_major(stage + static_cast<uint32_t>(warpgroup * block_bytes));
                 const uint64_t b = descriptor_k_major(stage + tile::weight_bytes);
-                keep_registers(d);
+#pragma unroll
+                for (int j = 0; j < own; ++j) {
+                    keep_registers(d[j]);
+                }
                 product_fence();
 #pragma unroll
-                for (int slice = 0; slice < 4; ++slice) {
-                    product_shared<T, m>(d, advance_descriptor(a, 32 * slice), advance_descriptor(b, 32 * slice), 1);
+                for (int j = 0; j < own; ++j) {
+                    const int chunk = warpgroup + 2 * j;
+                    if (chunk * block_rows < rows) {
+                        const uint64_t a = descriptor_k_major(stage + static_cast<uint32_t>(chunk * block_bytes));
+#pragma unroll
+                        for (int slice = 0; slice < 4; ++slice) {
+                            product_shared<T, m>(d[j], advance_descriptor(a, 32 * slice),
+                                                 advance_descriptor(b, 32 * slice), 1);
+                        }
+                    }
                 }
                 product_commit();
                 // The products of the unit before are done: its stage is free.
                 product_wait<1>();
-                if (i > 0) {
+                if (held >= 0) {
                     release(held);
                 }
                 held = at.stage;
                 at.advance();
             }
             product_wait<0>();
-            keep_registers(d);
+#pragma unroll
+            for (int j = 0; j < own; ++j) {
+                keep_registers(d[j]);
+            }
             release(held);
-            const int row_block = group * (pair_rows / block_rows) + half * 2 + warpgroup;
-            if (row_block < p.row_blocks) {
-                const int first = p.cut.first_range(group);
-                const int last = p.cut.last_range(group);
-                const int own = half * 2 + warpgroup;
-                const auto piece = [&](int of) { return piece_of<m>(p, of, first, own); };
-                if (finishes) {
-                    float4* to = reinterpret_cast<float4*>(piece(range)) + thread % warpgroup_threads;
 #pragma unroll
-                    for (int i = 0; i < tile::accumulators; i += 4) {
-                        if (2 * i < columns) {
-                            __stcg(to + i / 4 * warpgroup_threads, make_float4(d[i], d[i + 1], d[i + 2], d[i + 3]));
-                        }
+            for (int j = 0; j < own; ++j) {
+                const int chunk = warpgroup + 2 * j;
+                const int packed_row = begin + chunk * block_rows + warp % 4 * 16;
+                if constexpr (cuts) {
+                    if (chunk * block_rows < rows) {
+                        finish_parts<T, m>(p, cut, d[j], chunk, packed_row, last_row, columns, target, adapter);
                     }
-                } else if (join_pieces<tile::accumulators, m / 8, warpgroup_threads>(
-                               d, columns, first, last, range, p.counters + row_block, &flags[warpgroup],
-                               thread % warpgroup_threads, piece,
-                               [&] { named_barrier_sync(1 + warpgroup, warpgroup_threads); })) {
-                    const warp_tile<1, m / 8> place = {
-                        row_block * block_rows + warp % 4 * 16, 0, columns, target, adapter, inner_of<T>(p), 0};
-                    write_outputs<T, 1, m / 8>(p, place, d);
-                }
-            }
-            left -= length;
-            k = 0;
-            ++group;
-        }
-    }
-}
-
-// ---------------------------------------------------------------- the end of a sum
-
-constexpr int finish_threads = warpgroup_threads;  // so that a thread finds its own elements in a piece
-
-template <int m>
-constexpr int finish_columns = m < 32 ? m : 32;
-
-// A x of the block's columns from its chains, for the parts that the block's rows belong to, rounded.
-template <class T>
-__device__ __forceinline__ void gather_inner(const product_params& p, T* inner, const int32_t* adapter, int begin,
-                                             int first_part, int last_part) {
-    const lora_view& lora = p.lora;
-    const int warp = static_cast<int>(threadIdx.x) / 32;
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    const int g = lane / 4;
-    const int t = lane % 4;
-    // A warp, 8 columns.
-    if (__ballot_sync(0xffffffffU, adapter[8 * warp + g] >= 0) == 0) {
-        return;
-    }
-    for (int part = first_part; part <= last_part; ++part) {
-        for (int rank_tile = 0; rank_tile < lora.rank_tiles; ++rank_tile) {
-            float4 chain[down_chains];
-#pragma unroll
-            for (int i = 0; i < down_chains; ++i) {
-                const float* from = chain_of(lora, begin / 8 + warp, part, rank_tile, i);
-                chain[i] = __ldcg(reinterpret_cast<const float4*>(from) + lane);
-            }
-            float4 sum = chain[0];
-#pragma unroll
-            for (int i = 1; i < down_chains; ++i) {
-                sum.x = __fadd_rn(sum.x, chain[i].x);
-                sum.y = __fadd_rn(sum.y, chain[i].y);
-                sum.z = __fadd_rn(sum.z, chain[i].z);
-                sum.w = __fadd_rn(sum.w, chain[i].w);
-            }
-            const int next = lora.parts * lora.inner_stride;  // of a column
-            T* to = inner + (8 * warp + 2 * t) * next + part * lora.inner_stride + 16 * rank_tile + g;
-            to[0] = from_float<T>(sum.x);
-            to[next] = from_float<T>(sum.y);
-            to[8] = from_float<T>(sum.z);
-            to[next + 8] = from_float<T>(sum.w);
-        }
-    }
-}
-
-// Asks the second-level cache for the block's rows of B of the first adapters: constants, which add_updates will want.
-__device__ __forceinline__ void fetch_updates(const product_params& p, int row_block) {
-    constexpr int most_adapters = 4;
-    const lora_view& lora = p.lora;
-    const int row = static_cast<int>(threadIdx.x);
-    if (row >= block_rows) {
-        return;
-    }
-    const int column = weight_column(p, row_block * block_rows + row / 16 * 16, row % 8, row % 16 / 8);
-    if (column < 0) {
-        return;
-    }
-    int part = 0;
-    for (int i = 1; i < lora.parts; ++i) {
-        part = column >= lora.part_begin[i] ? i : part;
-    }
-    for (int adapter = 0; adapter < min(lora.adapters, most_adapters); ++adapter) {
-        const trib_lora& entry = lora.table[static_cast<int64_t>(adapter) * lora.parts + part];
-        if (entry.rank != 0) {
-            const packed_view b = {reinterpret_cast<const char*>(entry.b), 0, static_cast<int>(entry.rank), 0, false};
-            const char* at = b.blocks + b.chunk_offset(column - lora.part_begin[part], 0);
-            asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
-        }
-    }
-}
-
-// y = epilogue(the pieces of each sum, added in ascending K). A block: 64 weight rows × up to 32 columns of D.
-// Bound by latency: pieces were just written and come from the second-level cache, four at a time.
-template <class T, int m>
-__global__ void __launch_bounds__(finish_threads) finish_kernel(const __grid_constant__ product_params p) {
-    constexpr int width = finish_columns<m>;
-    constexpr int ni = width / 8;
-    extern __shared__ __align__(16) char of_chains[];
-    __shared__ int32_t target[m];
-    __shared__ int32_t adapter[m];
-    const int thread = static_cast<int>(threadIdx.x);
-    const int row_block = static_cast<int>(blockIdx.x);
-    const int group = row_block / (pair_rows / block_rows);
-    const int first = p.cut.first_range(group);
-    const int last = p.cut.last_range(group);
-    const int begin = static_cast<int>(blockIdx.y) * width;
-    if (p.lora.table != nullptr) {
-        fetch_updates(p, row_block);
-    }
-    allow_successor();
-    wait_for_predecessor();
-    const auto found = p.rows.read();
-    const int columns = min(found.count - p.first_row, m);
-    if (begin >= columns) {
-        return;
-    }
-    if (thread < width) {
-        const int i = begin + thread;
-        const bool valid = i < columns;
-        target[i] = valid ? p.rows.target(found, p.first_row + i) : 0;
-        adapter[i] = valid && p.lora.table != nullptr ? p.lora.row_adapter[p.first_row + i] : -1;
-    }
-    const auto piece = [&](int of) {
-        return reinterpret_cast<const float4*>(piece_of<m>(p, of, first, row_block % (pair_rows / block_rows))) +
-               begin / 8 * finish_threads + thread;
-    };
-    const auto load = [&](float4& to, const float4* from, int n) {
-        to = begin + 8 * n < columns ? __ldcg(from + n * finish_threads) : make_float4(0.0F, 0.0F, 0.0F, 0.0F);
-    };
-    float4 sum[ni];
-    {
-        const float4* from = piece(first);
-#pragma unroll
-        for (int n = 0; n < ni; ++n) {
-            load(sum[n], from, n);
-        }
-    }
-    constexpr int together = 4;
-#pragma unroll 1
-    for (int range = first + 1; range <= last; range += together) {
-        float4 term[together][ni];
-#pragma unroll
-        for (int j = 0; j < together; ++j) {
-            if (range + j <= last) {
-                const float4* from = piece(range + j);
-#pragma unroll
-                for (int n = 0; n < ni; ++n) {
-                    load(term[j][n], from, n);
-                }
-            }
-        }
-#pragma unroll
-        for (int j = 0; j < together; ++j) {
-            if (range + j <= last) {
-#pragma unroll
-                for (int n = 0; n < ni; ++n) {
-                    sum[n].x = __fadd_rn(sum[n].x, term[j][n].x);
-                    sum[n].y = __fadd_rn(sum[n].y, term[j][n].y);
-                    sum[n].z = __fadd_rn(sum[n].z, term[j][n].z);
-                    sum[n].w = __fadd_rn(sum[n].w, term[j][n].w);
+                } else if (chunk * block_rows < rows) {
+                    const warp_tile<1, m / 8> place = {packed_row, 0, columns, target, adapter, inner_of<T>(p), 0};
+                    complete_sums<T, 1, m / 8>(p, place, d[j]);
+                    store_chunk<T, m, own>(p, begin + chunk * block_rows, min(rows - chunk * block_rows, block_rows),
+                                           columns, target, staged + warpgroup * tile::staged_bytes / 4, warpgroup,
+                                           d[j]);
                 }
             }
         }
     }
-    float d[ni * 4];
-#pragma unroll
-    for (int n = 0; n < ni; ++n) {
-        d[4 * n] = sum[n].x, d[4 * n + 1] = sum[n].y, d[4 * n + 2] = sum[n].z, d[4 * n + 3] = sum[n].w;
-    }
-    __syncthreads();
-    const void* inner = inner_of<T>(p);
-    int inner_column = 0;
-    if constexpr (tiling<m>::wide) {
-        if (p.lora.chains != nullptr) {
-            auto* gathered = reinterpret_cast<T*>(of_chains);
-            const auto parts = parts_of(p, row_block);
-            gather_inner<T>(p, gathered, adapter + begin, begin, parts.first, parts.last);
-            __syncthreads();
-            inner = gathered;
-            inner_column = begin;
-        }
-    }
-    const warp_tile<1, ni> place = {
-        row_block * block_rows + thread / 32 * 16, begin, columns, target, adapter, inner, inner_column};
-    write_outputs<T, 1, ni>(p, place, d);
 }
 
 // ---------------------------------------------------------------- launches
 
-int pairs_of(const context& context, int64_t units) {
-    // At least two units each, so that short sums are not cut for nothing.
-    const int64_t wanted = ceil_div<int64_t>(units, 2);
-    const int64_t most = context.multiprocessors / 2;
-    return static_cast<int>(wanted < most ? wanted : most);
-}
-
-int64_t units_of(int64_t row_blocks, int64_t column_blocks) {
-    return ceil_div<int64_t>(row_blocks, pair_rows / block_rows) * column_blocks;
-}
-
-range_cut cut_of(const context& context, int64_t row_blocks, int64_t column_blocks) {
-    const int64_t units = units_of(row_blocks, column_blocks);
-    return {units, pairs_of(context, units), static_cast<int>(column_blocks)};
-}
-
-// Whether pieces are left for finish_kernel: where rows of units are cut into enough pieces. The more rows of x, the
-// longer the last block adds alone. Both answers give the same bits.
-bool leaves_pieces(const range_cut& cut, int rows) {
-    const int64_t groups = cut.units / cut.column_blocks;
-    // No row of units is one range's alone: the product's kernel has no epilogue then.
-    if (cut.column_blocks == 1 || ceil_div<int64_t>(cut.units, cut.ranges) >= cut.column_blocks) {
-        return false;
-    }
-    return hopper_is_wide(rows) ? 4 * groups <= 3 * cut.ranges : 2 * groups <= cut.ranges;
-}
-
-// cuTensorMapEncodeTiled, found at run time: the library does not link to the driver.
-decltype(&cuTensorMapEncodeTiled) find_encoder() {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult result;
-    constexpr unsigned since = 12000;
-    const cudaError_t error =
-        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, since, cudaEnableDefault, &result);
-    return error == cudaSuccess && result == cudaDriverEntryPointSuccess
-               ? reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function)
-               : nullptr;
-}
-
-// Rows of x; columns from p.columns on are zero.
-trib_status encode_rows(const char* operation, const product_params& p, uint32_t dtype, row_maps& maps) {
-    static const decltype(&cuTensorMapEncodeTiled) encode = find_encoder();
-    if (encode == nullptr) {
-        return fail(TRIB_UNSUPPORTED, "%s: the driver lacks cuTensorMapEncodeTiled, expected CUDA 12 or later",
-                    operation);
-    }
-    const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(p.columns), static_cast<cuuint64_t>(p.x_rows)};
-    const cuuint64_t strides[1] = {static_cast<cuuint64_t>(p.x_stride)};
-    const cuuint32_t steps[2] = {1, 1};
-    for (int i = 0; i < row_maps::count; ++i) {
-        const cuuint32_t box[2] = {block_columns, 1U << i};
-        const CUresult result = encode(
-            &maps.of[i], dtype == TRIB_DTYPE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-            2, const_cast<char*>(p.x), sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-            CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-        if (result != CUDA_SUCCESS) {
-            return fail(TRIB_DEVICE_ERROR, "%s: cuTensorMapEncodeTiled: %d", operation, static_cast<int>(result));
-        }
-    }
-    return TRIB_OK;
+division division_of(const context& context, int64_t row_blocks, int column_blocks) {
+    const int parts = hopper_parts(context.multiprocessors, row_blocks, column_blocks);
+    const int slabs = static_cast<int>(row_blocks * (block_rows / slab_rows));
+    const int most = context.multiprocessors / parts;
+    return {slabs, slabs < most ? slabs : most, parts, column_blocks};
 }
 
 template <class T>
-trib_status launch_tile(context& context, const char* operation, int m, const product_params& p, const row_maps& maps,
+trib_status launch_tile(context& context, const char* operation, int m, const product_params& p, const division& cut,
                         cache_policy policy) {
-    const auto run = [&]<int rows>() {
-        using tile = tiling<rows>;
-        const bool finishes = leaves_pieces(p.cut, rows);
-        const trib_status status = launch(context, operation, hopper_product_kernel<T, rows>,
-                                          {.grid = dim3(static_cast<unsigned>(2 * p.cut.ranges)),
-                                           .block = dim3(tile::threads),
-                                           .shared_memory = tile::shared_bytes},
-                                          p, maps, finishes, policy);
-        if (status != TRIB_OK || !finishes) {
-            return status;
-        }
-        constexpr int width = finish_columns<rows>;
-        int inner = p.lora.chains != nullptr ? width * p.lora.parts * p.lora.inner_stride * 2 : 0;
-        // What is asked for by name must be more than a launch gives unasked, of which static memory takes a part.
-        constexpr int unasked = 48 * 1024;
-        if (inner > unasked / 2 && inner <= unasked) {
-            inner = unasked + 16;
-        }
-        return launch(context, operation, finish_kernel<T, rows>,
-                      {.grid = dim3(static_cast<unsigned>(p.row_blocks), rows / width),
-                       .block = dim3(finish_threads),
-                       .shared_memory = static_cast<size_t>(inner)},
-                      p);
+    const auto run = [&]<int rows, int own, bool cuts>() {
+        using tile = tiling<rows, own>;
+        return launch(context, operation, hopper_product_kernel<T, rows, own, cuts>,
+                      {.grid = dim3(static_cast<unsigned>(cut.groups * cut.parts)),
+                       .block = dim3(threads),
+                       .shared_memory = tile::shared_bytes},
+                      p, cut, policy);
     };
-    switch (m) {
-        case 8: return run.template operator()<8>();
-        case 16: return run.template operator()<16>();
-        case 32: return run.template operator()<32>();
-        case 64: return run.template operator()<64>();
-        case 96: return run.template operator()<96>();
-        case 128: return run.template operator()<128>();
-        case 160: return run.template operator()<160>();
-        case 192: return run.template operator()<192>();
-        default: return run.template operator()<256>();
+    const auto of_tile = [&]<int own, bool cuts>() {
+        switch (m) {
+            case 8: return run.template operator()<8, own, cuts>();
+            case 16: return run.template operator()<16, own, cuts>();
+            case 32: return run.template operator()<32, own, cuts>();
+            default: return run.template operator()<64, own, cuts>();
+        }
+    };
+    if (cut.parts > 1) {
+        return of_tile.template operator()<1, true>();  // at most 128 weight rows a block, see hopper_parts
     }
-}
-
-// Rows of the next launch when `left` of `bound` are left. Launches of a wide product are all wide.
-int tile_of(const range_cut& cut, int bound, int left) {
-    constexpr int least_wide = 96;
-    constexpr int most = 256;
-    if (left > most_joined && !leaves_pieces(cut, bound)) {
-        return left <= most ? most / 2 : most_joined;  // two equal launches rather than a full and a small one
-    }
-    const int m = hopper_tile(left);
-    return hopper_is_wide(bound) && m < least_wide ? least_wide : m;
+    return cut.most_rows() > 2 * block_rows ? of_tile.template operator()<2, false>()
+                                            : of_tile.template operator()<1, false>();
 }
 
 }  // namespace
 
 uint64_t hopper_partial_bytes(const context& context, const packed_view& weight, int64_t rows) {
-    // A pass of fewer rows may take a greater tile: a wide product's launches are all wide.
-    constexpr int64_t most = 256;
-    constexpr int64_t least = 96;
-    const int64_t m = rows <= 64 ? hopper_tile(static_cast<int>(rows)) : rows <= least ? least : most;
-    const range_cut cut = cut_of(context, weight.row_blocks(), weight.column_blocks());
-    return static_cast<uint64_t>(cut.ranges) * 2 * 4 * block_rows * static_cast<uint64_t>(m) * sizeof(float);
-}
-
-bool hopper_multiplies_down(const context& context, const packed_view& weight, int bound) {
-    return hopper_is_wide(bound) && leaves_pieces(cut_of(context, weight.row_blocks(), weight.column_blocks()), bound);
+    const division cut = division_of(context, weight.row_blocks(), static_cast<int>(weight.column_blocks()));
+    const int m = hopper_tile(rows < 64 ? static_cast<int>(rows) : 64);
+    return cut.parts == 1 ? 0
+                          : static_cast<uint64_t>(cut.groups) * static_cast<uint64_t>(cut.parts) * 2 * block_rows *
+                                static_cast<uint64_t>(m) * sizeof(float);
 }
 
 trib_status hopper_product(context& context, const char* operation, product_params p, uint32_t dtype, int bound) {
-    p.cut = cut_of(context, p.row_blocks, p.column_blocks);
-    row_maps maps = {};
-    if (hopper_is_wide(bound)) {
-        if (const trib_status status = encode_rows(operation, p, dtype, maps); status != TRIB_OK) {
-            return status;
-        }
-    }
+    const division cut = division_of(context, p.row_blocks, p.column_blocks);
     // Weights that are read once and are many shall not push activations out of the second-level cache.
     constexpr int64_t many_bytes = int64_t{8} << 20;
-    const bool once =
-        bound <= tile_of(p.cut, bound, bound) && p.row_blocks * p.column_blocks * block_bytes >= many_bytes;
+    const bool once = bound <= hopper_tile(bound) && p.row_blocks * p.column_blocks * block_bytes >= many_bytes;
     const cache_policy policy = once ? cache_policy::evict_first : cache_policy::evict_normal;
     for (int first = 0; first < bound;) {
-        const int m = tile_of(p.cut, bound, bound - first);
+        const int m = hopper_tile(bound - first);
         p.first_row = first;
-        const trib_status status = dtype == TRIB_DTYPE_BF16 ? launch_tile<bf16>(context, operation, m, p, maps, policy)
-                                                            : launch_tile<f16>(context, operation, m, p, maps, policy);
+        const trib_status status = dtype == TRIB_DTYPE_BF16 ? launch_tile<bf16>(context, operation, m, p, cut, policy)
+                                                            : launch_tile<f16>(context, operation, m, p, cut, policy);
         if (status != TRIB_OK) {
             return status;
         }

@@ -93,11 +93,9 @@ struct lora_view {
 
     // For who computes A x.
     int adapters;
-    int rank_tiles;           // of 16, of the greatest rank
     const int32_t* segments;  // [max_segments, 3]
     const int32_t* segment_count;
     int max_segments;
-    float* chains;  // room for A x of a launch in pieces (multiply_down); null: an adapter's kernel went ahead
 };
 
 struct product_params {
@@ -130,24 +128,31 @@ struct product_params {
 // ---------------------------------------------------------------- the Hopper kernels (linear_sm90a.cu)
 
 // Rows of x that one launch takes, for `rows` that are left.
-constexpr int hopper_tile(int rows) {
-    for (const int m : {8, 16, 32, 64, 96, 128, 160, 192}) {
-        if (rows <= m) {
-            return m;
-        }
-    }
-    return 256;
+constexpr int hopper_tile(int rows) { return rows <= 8 ? 8 : rows <= 16 ? 16 : rows <= 32 ? 32 : 64; }
+
+// How many parts K is cut into: part i is column blocks ⌊i · column_blocks / parts⌋ … Each is one chain of products, and
+// a sum is its parts added in ascending K. As many as blocks of 128 weight rows leave multiprocessors for, so none but of
+// narrow weights; a function of the weight's shape and the number of multiprocessors only.
+constexpr int hopper_parts(int multiprocessors, int64_t row_blocks, int column_blocks) {
+    constexpr int most = 8;
+    const int64_t of_rows = multiprocessors / ((row_blocks + 1) / 2);
+    const int64_t of_columns = column_blocks / 4;
+    const int64_t parts = of_rows < of_columns ? of_rows : of_columns;
+    return static_cast<int>(parts < 1 ? 1 : parts > most ? most : parts);
 }
 
-// Whether a launch takes x by tensor copies: rows of x by runs, 16-byte aligned, not by an index.
+// Whether x must be rows by runs, not by an index: where it comes by tensor copies.
 constexpr bool hopper_is_wide(int rows) { return rows > 64; }
 
 // Absent from a build without them.
 __attribute__((weak)) trib_status hopper_product(context&, const char* operation, product_params p, uint32_t dtype,
                                                  int bound);
 __attribute__((weak)) uint64_t hopper_partial_bytes(const context&, const packed_view& weight, int64_t rows);
-// Whether the product itself computes A x beside, into lora.chains: then nobody need do so ahead of it.
-__attribute__((weak)) bool hopper_multiplies_down(const context&, const packed_view& weight, int bound);
+
+// For many rows (linear_large_sm90a.cu).
+__attribute__((weak)) trib_status hopper_large_product(context&, const char* operation, product_params p,
+                                                       uint32_t dtype, int bound);
+__attribute__((weak)) uint64_t hopper_large_partial_bytes(const context&, const packed_view& weight, int64_t rows);
 
 #if defined(__CUDACC__)
 
@@ -176,7 +181,6 @@ __device__ __forceinline__ void multiply_16x8(float (&d)[4], uint32_t a0, uint32
 // A x of 8 rows and 16 of the rank is the sum of 16 chains of products, added in order of chain. Chain i takes slabs
 // i, i + 16, … of 32 columns. So the work may be spread over warps of one block or of many, with the same bits.
 inline constexpr int down_chains = 16;
-inline constexpr int chain_floats = 128;  // of a tile of 16 × 8: four a lane, as fragments are held
 
 // d = the chain's products: D[rank][row]. `x` = the row of lane / 4, null: zeros. K within a slab is permuted (a lane
 // reads eight neighbours of a row), alike for A and x.
@@ -210,70 +214,6 @@ __device__ __forceinline__ void multiply_down(float (&d)[4], const trib_lora& en
         }
         multiply_16x8<T>(d, low.x, high.x, low.y, high.y, b.x, b.y);
         multiply_16x8<T>(d, low.z, high.z, low.w, high.w, b.z, b.w);
-    }
-}
-
-// Where a launch's chains stand: [tile of 8 rows, part, tile of 16 of the rank, chain].
-__device__ __forceinline__ float* chain_of(const lora_view& lora, int row_tile, int part, int rank_tile, int chain) {
-    const int tile = (row_tile * lora.parts + part) * lora.rank_tiles + rank_tile;
-    return lora.chains + static_cast<int64_t>(tile * down_chains + chain) * chain_floats;
-}
-
-// One warp's share of the chains of a launch's first `columns` rows, among `warps` of the grid; with row_adapter.
-template <class T, int together>
-__device__ __forceinline__ void compute_chains(const product_params& p, const row_map::found& found, int columns,
-                                               int warp, int warps) {
-    const lora_view& lora = p.lora;
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    const int g = lane / 4;
-    const int t = lane % 4;
-    const int per_row_tile = lora.parts * lora.rank_tiles * down_chains;
-    const int tasks = (columns + 7) / 8 * per_row_tile;
-    const int segments = min(max(*lora.segment_count, 0), lora.max_segments);
-#pragma unroll 1
-    for (int task = warp; task < tasks; task += warps) {
-        const int row_tile = task / per_row_tile;
-        const int chain = task % down_chains;
-        const int rank_tile = task / down_chains % lora.rank_tiles;
-        const int part = task / (down_chains * lora.rank_tiles) % lora.parts;
-        const int i = 8 * row_tile + g;
-        const int row = i < columns ? p.rows.place(found, p.first_row + i) : -1;
-        int own = -1;
-        for (int s = t; s < segments; s += 4) {
-            const int32_t* segment = lora.segments + 3 * s;
-            if (row >= segment[0] && row < segment[1]) {
-                own = segment[2] < lora.adapters ? segment[2] : -1;
-            }
-        }
-        own = max(own, __shfl_xor_sync(0xffffffffU, own, 1));
-        own = max(own, __shfl_xor_sync(0xffffffffU, own, 2));
-        if (task % per_row_tile == 0 && t == 0 && i < columns) {
-            lora.row_adapter[p.first_row + i] = own;
-        }
-        uint32_t pending = __ballot_sync(0xffffffffU, own >= 0);
-        if (pending == 0) {
-            continue;
-        }
-        const char* x = own >= 0 ? p.x + p.rows.source(found, p.first_row + i) * p.x_stride : nullptr;
-        float result[4] = {};
-        while (pending != 0) {
-            const int turn = __shfl_sync(0xffffffffU, own, __ffs(static_cast<int>(pending)) - 1);
-            pending &= ~__ballot_sync(0xffffffffU, own == turn);
-            const bool even = __shfl_sync(0xffffffffU, own, 8 * t) == turn;
-            const bool odd = __shfl_sync(0xffffffffU, own, 8 * t + 4) == turn;
-            const trib_lora& entry = lora.table[static_cast<int64_t>(turn) * lora.parts + part];
-            if (16 * rank_tile >= static_cast<int>(entry.rank)) {
-                continue;
-            }
-            float d[4];
-            multiply_down<T, together>(d, entry, own == turn ? x : nullptr, p.columns, rank_tile, chain);
-            result[0] = even ? d[0] : result[0];
-            result[1] = odd ? d[1] : result[1];
-            result[2] = even ? d[2] : result[2];
-            result[3] = odd ? d[3] : result[3];
-        }
-        __stcg(reinterpret_cast<float4*>(chain_of(lora, row_tile, part, rank_tile, chain)) + lane,
-               make_float4(result[0], result[1], result[2], result[3]));
     }
 }
 
@@ -598,13 +538,11 @@ __device__ __forceinline__ void warm_inner(const product_params& p, int columns,
     }
 }
 
-// Bias, LoRA, gate or residual, and y, of a warp's finished sums.
+// Adds bias and LoRA to a warp's finished sums.
 template <class T, int mi, int ni>
-__device__ __forceinline__ void write_outputs(const product_params& p, const warp_tile<mi, ni>& tile,
+__device__ __forceinline__ void complete_sums(const product_params& p, const warp_tile<mi, ni>& tile,
                                               float (&d)[mi * ni * 4]) {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    const int g = lane / 4;
-    const int t = lane % 4;
+    const int g = static_cast<int>(threadIdx.x) % 32 / 4;
     if (p.bias != nullptr) {
 #pragma unroll
         for (int m = 0; m < mi; ++m) {
@@ -624,6 +562,16 @@ __device__ __forceinline__ void write_outputs(const product_params& p, const war
     if (p.lora.table != nullptr) {
         add_updates<T, mi, ni>(p, tile, d);
     }
+}
+
+// Bias, LoRA, gate or residual, and y, of a warp's finished sums.
+template <class T, int mi, int ni>
+__device__ __forceinline__ void write_outputs(const product_params& p, const warp_tile<mi, ni>& tile,
+                                              float (&d)[mi * ni * 4]) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int g = lane / 4;
+    const int t = lane % 4;
+    complete_sums<T, mi, ni>(p, tile, d);
     auto* y32 = static_cast<float*>(p.y);
     auto* y16 = static_cast<T*>(p.y);
     const auto store = [&](int64_t at, float value) {

@@ -500,60 +500,62 @@ protected:
 TEST_F(row_invariance, of_linears_for_any_count_of_rows_place_and_bound) {
     for (const uint32_t dtype : {TRIB_DTYPE_BF16, TRIB_DTYPE_F16}) {
         for (const uint32_t epilogue : {TRIB_EPILOGUE_NONE, TRIB_EPILOGUE_RESIDUAL, TRIB_EPILOGUE_SILU_GATE}) {
-            const int K = epilogue == TRIB_EPILOGUE_NONE ? 1000 : 512;
-            const int N = 384;
-            const int outputs = epilogue == TRIB_EPILOGUE_SILU_GATE ? N / 2 : N;
-            const int inputs = 40;
-            quick_values values(random, dtype, 1 / std::sqrt(K));
-            const packed_weight packed(
-                ctx, dtype, epilogue == TRIB_EPILOGUE_SILU_GATE ? TRIB_LAYOUT_PACKED_GATE : TRIB_LAYOUT_PACKED, N, K,
-                values(static_cast<size_t>(N) * K), {N / 2, N / 2});
-            quick_values operands(random, dtype, 1);
-            const std::vector<uint16_t> operand = operands(static_cast<size_t>(inputs) * K);
-            const std::vector<float> residual = to_float(random.normals(outputs));
-            std::vector<std::vector<float>> expected(inputs);
-            for (const int rows : {1,  2,  7,   8,   9,   15,  16,  17,  31,  32,  33,  63, 64,
-                                   65, 96, 127, 128, 129, 160, 192, 256, 257, 400, 512, 700}) {
-                sequence_spec sequence;
-                sequence.chunk = rows;
-                for (int i = 0; i < std::min(rows, 5); ++i) sequence.anchors.push_back(i);
-                const ragged_step step(random, {sequence}, 3);
-                std::vector<uint16_t> x(static_cast<size_t>(step.R + step.Q) * K, 0xffff);
-                for (const int row : step.indices(TRIB_ROWS_ALL)) {
-                    std::copy_n(operand.begin() + static_cast<int64_t>(source_of(row, rows, inputs)) * K, K,
-                                x.begin() + static_cast<int64_t>(row) * K);
-                }
-                const device_array<uint16_t> device_x(x);
-                row_tensor y(step.R + step.Q, 0, outputs);
-                trib_linear_params params{};
-                params.struct_size = sizeof params;
-                params.rows = TRIB_ROWS_ALL;
-                params.x = tensor_at(device_x.address(), dtype, 1, step.R + step.Q, K);
-                params.weight = packed.tensor();
-                params.y = y.tensor();
-                params.epilogue = epilogue;
-                params.parts = 2;
-                params.part_columns[0] = params.part_columns[1] = N / 2;
-                for (const bool bounded : {false, true}) {
-                    trib_step header = step.copy_of_header();
-                    if (bounded) {
-                        header.bound_main_rows = static_cast<uint32_t>(step.main_rows);
-                        header.bound_stream_rows = static_cast<uint32_t>(step.stream_rows);
-                    }
-                    params.step = &header;
-                    y.poison();
-                    if (epilogue == TRIB_EPILOGUE_RESIDUAL) {
-                        for (const int row : step.indices(TRIB_ROWS_ALL)) y.set_row(row, residual.data());
-                    }
-                    const workspace space(ctx, TRIB_OP_LINEAR, params);
-                    ASSERT_TRUE(calls(trib_linear, ctx, params));
+            // A K that is cut into parts, and one that is not.
+            for (const int K : {epilogue == TRIB_EPILOGUE_NONE ? 1000 : 512, 320}) {
+                const int N = 384;
+                const int outputs = epilogue == TRIB_EPILOGUE_SILU_GATE ? N / 2 : N;
+                const int inputs = 40;
+                quick_values values(random, dtype, 1 / std::sqrt(K));
+                const packed_weight packed(
+                    ctx, dtype, epilogue == TRIB_EPILOGUE_SILU_GATE ? TRIB_LAYOUT_PACKED_GATE : TRIB_LAYOUT_PACKED, N,
+                    K, values(static_cast<size_t>(N) * K), {N / 2, N / 2});
+                quick_values operands(random, dtype, 1);
+                const std::vector<uint16_t> operand = operands(static_cast<size_t>(inputs) * K);
+                const std::vector<float> residual = to_float(random.normals(outputs));
+                std::vector<std::vector<float>> expected(inputs);
+                for (const int rows : {1,  2,  7,   8,   9,   15,  16,  17,  31,  32,  33,  63,   64,
+                                       65, 96, 127, 128, 129, 160, 192, 256, 257, 400, 512, 1000, 2560}) {
+                    sequence_spec sequence;
+                    sequence.chunk = rows;
+                    for (int i = 0; i < std::min(rows, 5); ++i) sequence.anchors.push_back(i);
+                    const ragged_step step(random, {sequence}, 3);
+                    std::vector<uint16_t> x(static_cast<size_t>(step.R + step.Q) * K, 0xffff);
                     for (const int row : step.indices(TRIB_ROWS_ALL)) {
-                        std::vector<float>& of_source = expected[source_of(row, rows, inputs)];
-                        const std::vector<float> got = y.row(row);
-                        if (of_source.empty()) of_source = got;
-                        ASSERT_TRUE(same_bits(got, of_source))
-                            << dtype_name(dtype) << " epilogue " << epilogue << " row " << row << " of " << rows
-                            << (bounded ? ", bounded" : "");
+                        std::copy_n(operand.begin() + static_cast<int64_t>(source_of(row, rows, inputs)) * K, K,
+                                    x.begin() + static_cast<int64_t>(row) * K);
+                    }
+                    const device_array<uint16_t> device_x(x);
+                    row_tensor y(step.R + step.Q, 0, outputs);
+                    trib_linear_params params{};
+                    params.struct_size = sizeof params;
+                    params.rows = TRIB_ROWS_ALL;
+                    params.x = tensor_at(device_x.address(), dtype, 1, step.R + step.Q, K);
+                    params.weight = packed.tensor();
+                    params.y = y.tensor();
+                    params.epilogue = epilogue;
+                    params.parts = 2;
+                    params.part_columns[0] = params.part_columns[1] = N / 2;
+                    for (const bool bounded : {false, true}) {
+                        trib_step header = step.copy_of_header();
+                        if (bounded) {
+                            header.bound_main_rows = static_cast<uint32_t>(step.main_rows);
+                            header.bound_stream_rows = static_cast<uint32_t>(step.stream_rows);
+                        }
+                        params.step = &header;
+                        y.poison();
+                        if (epilogue == TRIB_EPILOGUE_RESIDUAL) {
+                            for (const int row : step.indices(TRIB_ROWS_ALL)) y.set_row(row, residual.data());
+                        }
+                        const workspace space(ctx, TRIB_OP_LINEAR, params);
+                        ASSERT_TRUE(calls(trib_linear, ctx, params));
+                        for (const int row : step.indices(TRIB_ROWS_ALL)) {
+                            std::vector<float>& of_source = expected[source_of(row, rows, inputs)];
+                            const std::vector<float> got = y.row(row);
+                            if (of_source.empty()) of_source = got;
+                            ASSERT_TRUE(same_bits(got, of_source))
+                                << dtype_name(dtype) << " epilogue " << epilogue << " row " << row << " of " << rows
+                                << (bounded ? ", bounded" : "");
+                        }
                     }
                 }
             }

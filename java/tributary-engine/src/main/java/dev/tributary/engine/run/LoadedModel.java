@@ -132,7 +132,7 @@ public final class LoadedModel implements AutoCloseable {
             DeviceSelection devices,
             ModelConfig config,
             Tokenizer tokenizer,
-            LlamaWeights weights,
+            ModelWeights weights,
             Optional<StreamsAdapter> adapter,
             LoadOptions options) {
         DeviceSelection.Choice choice = devices.open(options);
