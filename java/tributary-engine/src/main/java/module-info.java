@@ -9,6 +9,7 @@ module dev.tributary.engine {
     requires dev.tributary.kernels;
     requires ai.djl.tokenizers;
     requires com.fasterxml.jackson.databind;
+    requires jdk.jfr;
     requires jdk.management;
     requires static transitive org.jspecify;
 

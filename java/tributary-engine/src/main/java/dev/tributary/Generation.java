@@ -6,6 +6,7 @@ import dev.tributary.engine.run.PassRecord;
 import dev.tributary.engine.run.Request;
 import dev.tributary.engine.text.Tokenizer;
 import java.lang.ref.Cleaner;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -168,9 +169,29 @@ public final class Generation implements Iterable<String>, AutoCloseable {
                         pass.probabilities()[node],
                         pass.accepted()[node]));
             }
-            traces.add(new PassTrace(traces.size(), nodes, pass.bonus(), tokenizer.decode(pass.bonus())));
+            traces.add(new PassTrace(traces.size(), nodes, pass.bonus(), tokenizer.decode(pass.bonus()), pass.text()));
         }
         return List.copyOf(traces);
+    }
+
+    /**
+     * Waits for the end.
+     *
+     * @return the times of the passes, one for each of {@link #trace()}; empty unless {@link GenerationOptions#trace()}
+     * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws DeviceException when the device failed
+     */
+    public List<PassTiming> timings() {
+        return await(Request::passes).stream()
+                .map(PassRecord::times)
+                .map(times -> new PassTiming(
+                        Duration.ofNanos(times.began()),
+                        Duration.ofNanos(times.total()),
+                        Duration.ofNanos(times.forward()),
+                        Duration.ofNanos(times.verify()),
+                        Duration.ofNanos(times.draft()),
+                        times.sequences()))
+                .toList();
     }
 
     /** {@return the figures so far; does not wait} */

@@ -233,7 +233,8 @@ public final class GenerationOptions {
         }
 
         /**
-         * Keeps the token tree of each pass for {@link Generation#trace()}.
+         * Keeps the token tree and the times of each pass for {@link Generation#trace()} and
+         * {@link Generation#timings()}.
          *
          * @param value whether to
          * @return this

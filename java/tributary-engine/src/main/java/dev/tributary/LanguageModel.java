@@ -29,9 +29,11 @@ public final class LanguageModel implements AutoCloseable {
     private final Engine engine;
     private final LoadedModel model;
     private final Tokenizer tokenizer;
+    private final Observation observation;
 
-    private LanguageModel(Engine engine) {
+    private LanguageModel(Engine engine, Observation observation) {
         this.engine = engine;
+        this.observation = observation;
         model = engine.model();
         tokenizer = model.tokenizer();
     }
@@ -63,9 +65,11 @@ public final class LanguageModel implements AutoCloseable {
     public static LanguageModel load(Path directory, LoadOptions options) {
         Objects.requireNonNull(directory, "directory");
         Objects.requireNonNull(options, "options");
-        Path name = directory.getFileName();
+        Path last = directory.getFileName();
+        String name = last == null ? "model" : last.toString();
+        Observation observation = new Observation(name);
         return new LanguageModel(
-                Engine.start(name == null ? "model" : name.toString(), () -> LoadedModel.load(directory, options)));
+                Engine.start(name, () -> LoadedModel.load(directory, options), observation), observation);
     }
 
     /**
@@ -179,6 +183,34 @@ public final class LanguageModel implements AutoCloseable {
     /** {@return what is loaded} */
     public ModelInfo info() {
         return model.info();
+    }
+
+    /** {@return the figures of all generations since the model was loaded; does not wait, and works after close} */
+    public ModelStats stats() {
+        // The queue first: a request that moves on meanwhile counts as running, never as both or as ended twice.
+        int queued = engine.queued();
+        Totals totals = observation.totals();
+        int pages = model.pages().capacity();
+        return new ModelStats(
+                engine.submitted(), queued, pages, pages - model.pages().available(), totals);
+    }
+
+    /**
+     * Adds a listener; it hears of what comes from now on.
+     *
+     * @param listener called on the device thread
+     */
+    public void addListener(ModelListener listener) {
+        observation.add(Objects.requireNonNull(listener, "listener"));
+    }
+
+    /**
+     * Removes a listener; it may still hear of the step that is under way. One that was not added is no mistake.
+     *
+     * @param listener as it was added
+     */
+    public void removeListener(ModelListener listener) {
+        observation.remove(Objects.requireNonNull(listener, "listener"));
     }
 
     /** {@return pages of the KV cache that no generation holds; all of them when none runs} */

@@ -59,6 +59,7 @@ final class Terminal {
     private final OutputStream output;
     private final PrintStream diagnostics;
     private final boolean diagnosticsAreWatched;
+    private final boolean outputIsRedrawn;
     private final Style outputStyle;
     private final Style diagnosticsStyle;
 
@@ -76,8 +77,9 @@ final class Terminal {
         this.output = output;
         this.diagnostics = new PrintStream(diagnostics, true, StandardCharsets.UTF_8);
         diagnosticsAreWatched = diagnosticsAreTerminal;
-        boolean colour = environment.getOrDefault("NO_COLOR", "").isEmpty()
-                && !environment.getOrDefault("TERM", "").equals("dumb");
+        boolean dumb = environment.getOrDefault("TERM", "").equals("dumb");
+        outputIsRedrawn = outputIsTerminal && !dumb;
+        boolean colour = environment.getOrDefault("NO_COLOR", "").isEmpty() && !dumb;
         outputStyle = new Style(outputIsTerminal && colour);
         diagnosticsStyle = new Style(diagnosticsAreTerminal && colour);
     }
@@ -164,6 +166,11 @@ final class Terminal {
     /** {@return whether a person sees the diagnostics as they come} */
     boolean diagnosticsAreWatched() {
         return diagnosticsAreWatched;
+    }
+
+    /** {@return whether the output can be drawn over, and a person sees it} */
+    boolean outputIsRedrawn() {
+        return outputIsRedrawn;
     }
 
     Style outputStyle() {

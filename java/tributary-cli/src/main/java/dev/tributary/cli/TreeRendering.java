@@ -66,18 +66,11 @@ final class TreeRendering {
      * Draws a pass.
      *
      * @param pass what it drafted, and what the target made of it
-     * @param emitted how many more tokens the text takes: fewer than the pass accepted, and the target's own, when it
-     *     ends the text
+     * @param taken what the text took of it
      * @return a header, then a line for each node and the target's own token
      */
-    List<String> lines(PassTrace pass, int emitted) {
-        List<Integer> path = new ArrayList<>();
-        for (int i = 1; i < pass.nodes().size() && path.size() < emitted; i++) {
-            if (pass.nodes().get(i).accepted()) {
-                path.add(i);
-            }
-        }
-        Drawing drawing = new Drawing(pass, path, path.size() < emitted, new ArrayList<>());
+    List<String> lines(PassTrace pass, TakenPath taken) {
+        Drawing drawing = new Drawing(pass, taken.nodes(), taken.bonus(), new ArrayList<>());
         drawing.draw(0, "", "");
         List<Line> lines = drawing.lines();
         int width = lines.stream().mapToInt(Line::columns).max().orElse(0);

@@ -72,6 +72,7 @@ public final class Tributary implements Runnable {
                 .addSubcommand(new TreeCommand(terminal, interruption))
                 .addSubcommand(new InfoCommand(terminal))
                 .addSubcommand(new EvaluateCommand(terminal, interruption))
+                .addSubcommand(new TopCommand(terminal, interruption))
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .setOut(new PrintWriter(terminal.outputWriter()))
                 .setColorScheme(Help.defaultColorScheme(terminal.outputStyle().ansi() ? Help.Ansi.ON : Help.Ansi.OFF))

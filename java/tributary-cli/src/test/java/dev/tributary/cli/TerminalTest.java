@@ -38,6 +38,14 @@ final class TerminalTest {
     }
 
     @Test
+    void onlyATerminalThatCanMoveIsDrawnOver() {
+        OutputStream output = OutputStream.nullOutputStream();
+        assertTrue(writing(output, Map.of("NO_COLOR", "1")).outputIsRedrawn());
+        assertFalse(writing(output, Map.of("TERM", "dumb")).outputIsRedrawn());
+        assertFalse(new Capture().terminal.outputIsRedrawn());
+    }
+
+    @Test
     void aReaderThatLeftIsToldFromAFullDisk() {
         assertThrows(
                 Terminal.OutputClosedException.class,

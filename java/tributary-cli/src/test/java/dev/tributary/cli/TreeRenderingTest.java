@@ -22,11 +22,13 @@ final class TreeRenderingTest {
                     new Node(16, "日", 5, 2, 0.125f, false),
                     new Node(17, " table", 3, 3, 0.3f, false)),
             18,
-            " town");
+            " town",
+            "");
 
     @Test
     void aTreeIsDrawn() {
-        assertEquals("""
+        assertEquals(
+                """
                 pass 3  8 nodes, depth 3, 2 accepted  →  " NAME FROM town"
                 ● " SELECT"
                 ├─✓ " NAME"        50.0 %  ██████████
@@ -37,13 +39,15 @@ final class TreeRenderingTest {
                 ├─· " COUNT"       25.0 %  █████
                 │ └─· "日"         12.5 %  ██▌
                 └─· " *"            6.3 %  █▎
-                """, String.join("\n", new TreeRendering(new Terminal.Style(false)).lines(PASS, 9)) + "\n");
+                """,
+                String.join("\n", new TreeRendering(new Terminal.Style(false)).lines(PASS, TakenPath.of(PASS, 9)))
+                        + "\n");
     }
 
     @Test
     void colourAddsNothingButColour() {
-        List<String> plain = new TreeRendering(new Terminal.Style(false)).lines(PASS, 9);
-        List<String> coloured = new TreeRendering(new Terminal.Style(true)).lines(PASS, 9);
+        List<String> plain = new TreeRendering(new Terminal.Style(false)).lines(PASS, TakenPath.of(PASS, 9));
+        List<String> coloured = new TreeRendering(new Terminal.Style(true)).lines(PASS, TakenPath.of(PASS, 9));
         assertEquals(
                 plain,
                 coloured.stream()
@@ -54,10 +58,10 @@ final class TreeRenderingTest {
 
     @Test
     void aPassWithoutADraftIsItsRootAndTheTargetsToken() {
-        PassTrace pass = new PassTrace(0, List.of(new Node(1, "a", -1, 0, 1f, true)), 2, "b");
+        PassTrace pass = new PassTrace(0, List.of(new Node(1, "a", -1, 0, 1f, true)), 2, "b", "b");
         assertEquals(
                 List.of("pass 1  1 node, nothing drafted  →  \"b\"", "● \"a\"", "└─★ \"b\""),
-                new TreeRendering(new Terminal.Style(false)).lines(pass, 1));
+                new TreeRendering(new Terminal.Style(false)).lines(pass, TakenPath.of(pass, 1)));
     }
 
     @Test
@@ -69,12 +73,16 @@ final class TreeRenderingTest {
                         new Node(0, "", 0, 1, 0.5f, true),
                         new Node(3, "c", 1, 2, 0.25f, true)),
                 4,
-                "d");
-        assertEquals("""
+                "d",
+                "");
+        assertEquals(
+                """
                 pass 1  3 nodes, depth 2, 1 accepted  →  ""
                 ● "a"
                 └─✓ ⟨token 0⟩   50.0 %  ██████████
                   └─· "c"       25.0 %  █████
-                """, String.join("\n", new TreeRendering(new Terminal.Style(false)).lines(pass, 1)) + "\n");
+                """,
+                String.join("\n", new TreeRendering(new Terminal.Style(false)).lines(pass, TakenPath.of(pass, 1)))
+                        + "\n");
     }
 }

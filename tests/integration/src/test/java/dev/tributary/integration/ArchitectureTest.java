@@ -41,6 +41,7 @@ final class ArchitectureTest {
     private static final String PUBLIC_API = "dev.tributary";
     private static final String ENGINE = "dev.tributary.engine..";
     private static final String CUDA = "dev.tributary.cuda..";
+    private static final String METERS = "dev.tributary.micrometer..";
     private static final String COMMAND = "dev.tributary.cli..";
     private static final String DOWNCALLS = "java\\.lang\\.foreign\\.(Linker|SymbolLookup|FunctionDescriptor)(\\$.*)?";
 
@@ -117,6 +118,23 @@ final class ArchitectureTest {
             .should()
             .dependOnClassesThat()
             .resideInAPackage(CUDA);
+
+    /** Whoever has other meters does without. */
+    @ArchTest
+    static final ArchRule only_its_own_module_knows_micrometer = noClasses()
+            .that()
+            .resideOutsideOfPackage(METERS)
+            .should()
+            .dependOnClassesThat()
+            .resideInAnyPackage(METERS, "io.micrometer..");
+
+    @ArchTest
+    static final ArchRule meters_use_the_public_face_only = noClasses()
+            .that()
+            .resideInAPackage(METERS)
+            .should()
+            .dependOnClassesThat()
+            .resideInAnyPackage(ENGINE, KERNELS);
 
     /** Such a call stops the garbage collector for as long as it runs, and nobody bounds a kernel's time. */
     @ArchTest

@@ -5,12 +5,8 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
-import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.file.AtomicMoveNotSupportedException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Map;
 
 /** Reports in JSON. */
@@ -41,21 +37,7 @@ public final class JsonFile {
      * @throws UncheckedIOException when that is not possible
      */
     public static void checkWritable(Path file) {
-        Path directory = directory(file);
-        if (Files.exists(file) && !Files.isRegularFile(file)) {
-            throw refused(file, "it is not a regular file");
-        }
-        if (!Files.isDirectory(directory)) {
-            throw refused(file, directory + " is not a directory");
-        }
-        if (!Files.isWritable(directory)) {
-            throw refused(file, directory + " is not writable");
-        }
-    }
-
-    private static UncheckedIOException refused(Path file, String reason) {
-        String message = "cannot write " + file + ": " + reason;
-        return new UncheckedIOException(message, new IOException(message));
+        WholeFile.checkWritable(file);
     }
 
     /**
@@ -66,34 +48,6 @@ public final class JsonFile {
      * @throws UncheckedIOException when that is not possible
      */
     public static void write(Path file, Map<String, Object> report) {
-        checkWritable(file);
-        try {
-            // A symbolic link stays one.
-            Path target = Files.exists(file) ? file.toRealPath() : file;
-            Path partial = directory(target)
-                    .resolve("." + target.getFileName() + "."
-                            + ProcessHandle.current().pid() + ".partial");
-            try {
-                Files.writeString(partial, format(report));
-                move(partial, target);
-            } finally {
-                Files.deleteIfExists(partial);
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException("cannot write " + file + ": " + e, e);
-        }
-    }
-
-    private static void move(Path from, Path to) throws IOException {
-        try {
-            Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
-        } catch (AtomicMoveNotSupportedException e) {
-            Files.move(from, to, StandardCopyOption.REPLACE_EXISTING);
-        }
-    }
-
-    private static Path directory(Path file) {
-        Path parent = file.toAbsolutePath().getParent();
-        return parent == null ? Path.of(".") : parent;
+        WholeFile.write(file, format(report));
     }
 }

@@ -43,9 +43,14 @@ public final class Engine implements AutoCloseable {
     // Guarded by this.
     private final Deque<Request> queue = new ArrayDeque<>();
     private boolean closing;
+    private long submitted;
     private @Nullable DeviceException poison;
 
     // Owned by the device thread.
+    private EngineObserver observer = EngineObserver.SILENT;
+    private final StepFigures stepFigures = new StepFigures();
+    private final PassFigures passFigures = new PassFigures();
+    private long stepBegan;
     private final List<Sequence> running = new ArrayList<>();
     /** Taken from the queue, with pages promised, but not running yet. */
     private final List<Request> admitted = new ArrayList<>();
@@ -55,7 +60,6 @@ public final class Engine implements AutoCloseable {
     private final TreeBuilder builder = new TreeBuilder();
     private final int[] pathTokens = new int[Limits.MAX_PATH];
     private final int[] path = new int[Limits.MAX_PATH];
-    private final int[] draftedPerDepth = new int[Limits.MAX_DEPTH + 1];
     private int promisedPages;
     /** Committed tokens of a running sequence, on average. */
     private double context;
@@ -69,10 +73,12 @@ public final class Engine implements AutoCloseable {
      *
      * @param name of the thread
      * @param loader loads the model; called on the device thread
+     * @param observer hears what the engine does
      * @return the engine, once the model is loaded
      */
-    public static Engine start(String name, Supplier<LoadedModel> loader) {
+    public static Engine start(String name, Supplier<LoadedModel> loader, EngineObserver observer) {
         Engine engine = new Engine(name, loader);
+        engine.observer = observer; // the thread's start makes it known there
         engine.thread.start();
         try {
             engine.loaded.join();
@@ -129,6 +135,7 @@ public final class Engine implements AutoCloseable {
             if (closing) {
                 throw new ModelClosedException("the model is closed and takes no new requests");
             }
+            request.submitted(++submitted, observer);
             queue.add(request);
             notifyAll();
         }
@@ -137,6 +144,16 @@ public final class Engine implements AutoCloseable {
     /** Invalid stop strings are the caller's to hear of, not the device thread's. */
     private static void requireUsable(List<String> stopStrings) {
         var _ = new StopStrings(stopStrings);
+    }
+
+    /** {@return requests that were ever submitted} */
+    public synchronized long submitted() {
+        return submitted;
+    }
+
+    /** {@return requests that wait to be admitted} */
+    public synchronized int queued() {
+        return queue.size();
     }
 
     /** Wakes the device thread, so that it sees a cancellation. */
@@ -272,6 +289,7 @@ public final class Engine implements AutoCloseable {
                     promisedPages += pagesOf(model, request);
                     admitted.add(request);
                 }
+                stepFigures.queued = queue.size();
                 if (!running.isEmpty() || !admitted.isEmpty() || !cancelled.isEmpty()) {
                     break;
                 }
@@ -331,11 +349,17 @@ public final class Engine implements AutoCloseable {
         if (running.isEmpty()) {
             return;
         }
+        observer.stepBegins();
+        stepFigures.reset();
+        stepFigures.sequences = running.size();
         long begin = System.nanoTime();
+        stepBegan = begin;
         Decoder decoder = model.decoder();
         boolean prefills = plan(model, policy);
         StepPlan plan = decoder.plan();
         decoder.verify(model.streams().isPresent());
+        stepFigures.forwardNanos = decoder.forwardNanos();
+        stepFigures.verifyNanos = decoder.verifyNanos();
         boolean typical = decoder.wasPrepared() && !prefills;
         int mainRows = plan.mainRows();
         int streamRows = plan.streamRows();
@@ -356,7 +380,14 @@ public final class Engine implements AutoCloseable {
                 costs.observeDraft(drafting.size() * model.gamma(), context, nanos);
             }
             drafting.forEach(sequence -> sequence.addDraftTime(nanos));
+            stepFigures.draftNanos = nanos;
         }
+        stepFigures.mainRows = mainRows;
+        stepFigures.streamRows = streamRows;
+        stepFigures.pages = model.pages().capacity();
+        stepFigures.pagesInUse = stepFigures.pages - model.pages().available();
+        stepFigures.totalNanos = System.nanoTime() - begin;
+        observer.stepped(stepFigures);
     }
 
     /** Writes the next pass: trees of the sequences that decode, chunks of those that read their prompt. */
@@ -449,10 +480,12 @@ public final class Engine implements AutoCloseable {
         int count = 0;
         int anchor = 0;
         Optional<PassRecord> record = Optional.empty();
-        java.util.Arrays.fill(draftedPerDepth, 0);
+        java.util.Arrays.fill(passFigures.draftedPerDepth, 0);
+        passFigures.contextTokens = sequence.cache.length();
         if (sequence.chunk > 0 || !sequence.decodes()) {
             boolean last = sequence.chunk > 0 && sequence.chunk == sequence.promptLeft();
             sequence.cache.commit(sequence.chunk);
+            stepFigures.promptTokens += sequence.chunk;
             if (!last) {
                 return;
             }
@@ -466,7 +499,7 @@ public final class Engine implements AutoCloseable {
             }
             anchor = path[accepted - 1];
             for (int node = 1; node < sequence.tree.size(); node++) {
-                draftedPerDepth[sequence.tree.depth(node)]++;
+                passFigures.draftedPerDepth[sequence.tree.depth(node)]++;
             }
             sequence.cache.commit(accepted);
             policy.observe(sequence.tree, accepted - 1);
@@ -474,7 +507,14 @@ public final class Engine implements AutoCloseable {
         int bonus = results.bonus(sequence.index);
         pathTokens[count++] = bonus;
         if (sequence.request.options().trace() && accepted > 0) {
-            record = Optional.of(PassRecord.of(sequence.tree, path, accepted, bonus));
+            PassRecord.Times times = new PassRecord.Times(
+                    stepBegan - sequence.request.submittedNanos(),
+                    now - stepBegan,
+                    decoder.forwardNanos(),
+                    decoder.verifyNanos(),
+                    sequence.draftNanos(),
+                    running.size());
+            record = Optional.of(PassRecord.of(sequence.tree, path, accepted, bonus, times));
         }
         int before = sequence.generated();
         int taken = sequence.take(pathTokens, count, now);
@@ -486,8 +526,10 @@ public final class Engine implements AutoCloseable {
         }
         Sequence.PassTimes times =
                 new Sequence.PassTimes(decoder.forwardNanos(), decoder.verifyNanos(), Math.max(0, accepted - 1));
-        sequence.publish(record, times, accepted == 0 ? 0 : sequence.tree.size() - 1, draftedPerDepth, now);
+        int drafted = accepted == 0 ? 0 : sequence.tree.size() - 1;
+        sequence.publish(record, times, drafted, passFigures.draftedPerDepth, now);
         sequence.candidates.clear();
+        observePass(sequence, drafted, accepted, taken);
         if (sequence.ended().isPresent()) {
             retire(sequence);
             sequence.request.finish(sequence.ended().get());
@@ -500,6 +542,22 @@ public final class Engine implements AutoCloseable {
                 drafting.add(sequence);
             }
         }
+    }
+
+    private void observePass(Sequence sequence, int drafted, int accepted, int taken) {
+        PassFigures pass = passFigures;
+        pass.request = sequence.request.number();
+        pass.prefill = accepted == 0;
+        pass.drafted = drafted;
+        pass.accepted = Math.min(taken, Math.max(0, accepted - 1));
+        pass.tokens = taken;
+        pass.drafts = sequence.wantsDraft && sequence.ended().isEmpty();
+        pass.placement = sequence.part.placement();
+        stepFigures.decoding += pass.prefill ? 0 : 1;
+        stepFigures.drafted += drafted;
+        stepFigures.accepted += pass.accepted;
+        stepFigures.tokens += taken;
+        observer.passed(pass);
     }
 
     private void draft(Decoder decoder) {

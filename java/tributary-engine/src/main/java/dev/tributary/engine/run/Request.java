@@ -7,6 +7,7 @@ import dev.tributary.GenerationCancelledException;
 import dev.tributary.GenerationOptions;
 import dev.tributary.InsufficientMemoryException;
 import dev.tributary.TributaryException;
+import dev.tributary.engine.jfr.RequestEvent;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -37,7 +38,12 @@ public final class Request {
     private final GenerationOptions options;
     private final Optional<LogitObserver> observer;
     private final long submittedNanos = System.nanoTime();
+    private final RequestEvent event = new RequestEvent();
     private volatile boolean cancelled;
+
+    // Set once, before the device thread knows of the request.
+    private long number;
+    private EngineObserver engineObserver = EngineObserver.SILENT;
 
     // Guarded by this.
     private final RequestCounters counters = new RequestCounters();
@@ -77,7 +83,25 @@ public final class Request {
         return observer;
     }
 
-    long submittedNanos() {
+    /** The engine takes the request. */
+    void submitted(long itsNumber, EngineObserver itsObserver) {
+        number = itsNumber;
+        engineObserver = itsObserver;
+        event.begin();
+    }
+
+    /** {@return its number, from 1 in each engine} */
+    public long number() {
+        return number;
+    }
+
+    /** {@return the event that began when it was submitted} */
+    public RequestEvent event() {
+        return event;
+    }
+
+    /** {@return when it was made, by {@link System#nanoTime()}} */
+    public long submittedNanos() {
         return submittedNanos;
     }
 
@@ -227,12 +251,14 @@ public final class Request {
         end(null, why);
     }
 
+    /** Only the device thread ends a request. */
     private void end(@Nullable FinishReason why, @Nullable TributaryException failed) {
+        if (isDone()) {
+            return;
+        }
+        engineObserver.ended(this, why, failed);
         List<Runnable> ready;
         synchronized (this) {
-            if (done) {
-                return;
-            }
             reason = why;
             failure = failed;
             done = true;

@@ -56,6 +56,7 @@ final class Sequence implements AutoCloseable {
     private int pending = -1;
     private long startedNanos;
     private long firstTokenNanos;
+    private long draftNanos;
     private @Nullable FinishReason ended;
 
     Sequence(
@@ -184,7 +185,10 @@ final class Sequence implements AutoCloseable {
             newText.append(stopStrings.flush());
         }
         boolean first = generated == emittedCount;
-        request.progress(emitted, emittedCount, newText.toString(), pass, counters -> {
+        String text = newText.toString();
+        Optional<PassRecord> traced = pass.map(record -> record.withText(text));
+        draftNanos = 0;
+        request.progress(emitted, emittedCount, text, traced, counters -> {
             if (first) {
                 counters.prefillNanos = firstTokenNanos - startedNanos;
             } else {
@@ -205,7 +209,13 @@ final class Sequence implements AutoCloseable {
         });
     }
 
+    /** Time of the drafting pass that the current tree comes from; 0 when its streams ran inside a verifying pass. */
+    long draftNanos() {
+        return draftNanos;
+    }
+
     void addDraftTime(long nanos) {
+        draftNanos = nanos;
         request.counters(counters -> counters.draftNanos += nanos);
     }
 

@@ -80,7 +80,8 @@ class MemoryTest {
     @Test
     void aPassWithoutMemoryFailsItsRequestAndNoOther() {
         Gpu gpu = new Gpu(LARGE);
-        try (Engine engine = Engine.start("memory", () -> load(gpu, options("cuda", LoadListener.SILENT)))) {
+        try (Engine engine =
+                Engine.start("memory", () -> load(gpu, options("cuda", LoadListener.SILENT)), EngineObserver.SILENT)) {
             GenerationOptions greedy = GenerationOptions.builder().maxTokens(24).build();
             GenerationOptions sampled = GenerationOptions.builder()
                     .maxTokens(24)

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+package dev.tributary;
+
+import java.time.Duration;
+
+/**
+ * Figures of a model since it was loaded, over all generations. What a generation brought is counted before its readers
+ * hear that it ended; steps, times and prompt tokens are counted when the step has ended.
+ */
+public final class ModelStats {
+    private final long submitted;
+    private final int queued;
+    private final int pages;
+    private final int pagesInUse;
+    private final Totals totals;
+
+    /**
+     * Takes the figures.
+     *
+     * @param totals a copy that nobody changes
+     */
+    ModelStats(long submitted, int queued, int pages, int pagesInUse, Totals totals) {
+        this.submitted = submitted;
+        this.queued = queued;
+        this.pages = pages;
+        this.pagesInUse = pagesInUse;
+        this.totals = totals;
+    }
+
+    /** {@return requests that were taken} */
+    public long submittedRequests() {
+        return submitted;
+    }
+
+    /** {@return requests that wait} */
+    public int queuedRequests() {
+        return queued;
+    }
+
+    /** {@return requests that are being generated} */
+    public int runningRequests() {
+        long ended = totals.completed + totals.cancelled + totals.failed;
+        return Math.toIntExact(Math.max(0, submitted - queued - ended));
+    }
+
+    /** {@return requests whose text ended by itself: an end token, a stop string, a limit} */
+    public long completedRequests() {
+        return totals.completed;
+    }
+
+    /** {@return requests that were cancelled, or whose model was closed} */
+    public long cancelledRequests() {
+        return totals.cancelled;
+    }
+
+    /** {@return requests that failed with the device} */
+    public long failedRequests() {
+        return totals.failed;
+    }
+
+    /** {@return tokens of prompts that were read} */
+    public long promptTokens() {
+        return totals.promptTokens;
+    }
+
+    /** {@return generated tokens, end tokens included} */
+    public long tokens() {
+        return totals.tokens;
+    }
+
+    /** {@return runs of the model over the rows of all running generations} */
+    public long steps() {
+        return totals.steps;
+    }
+
+    /** {@return verified token trees: each generation that decodes makes one pass in a step} */
+    public long passes() {
+        return totals.passes;
+    }
+
+    /** {@return drafted tokens that were verified} */
+    public long draftedTokens() {
+        return totals.drafted;
+    }
+
+    /** {@return drafted tokens that were accepted and became text} */
+    public long acceptedTokens() {
+        return totals.accepted;
+    }
+
+    /** {@return drafted nodes at each depth below the root; element 0 is depth 1} */
+    public long[] draftedPerDepth() {
+        return totals.draftedPerDepth.clone();
+    }
+
+    /** {@return accepted nodes at each depth below the root, at most one a pass; element 0 is depth 1} */
+    public long[] acceptedPerDepth() {
+        return totals.acceptedPerDepth.clone();
+    }
+
+    /** {@return generated tokens in a pass, on average; first tokens come from prefill and are left out} */
+    public double tokensPerPass() {
+        return totals.passes == 0 ? 0 : totals.passTokens / (double) totals.passes;
+    }
+
+    /** {@return accepted drafted tokens in a pass, on average} */
+    public double acceptanceLength() {
+        return totals.passes == 0 ? 0 : totals.accepted / (double) totals.passes;
+    }
+
+    /** {@return pages of the KV cache} */
+    public int pages() {
+        return pages;
+    }
+
+    /** {@return pages of the KV cache that generations hold} */
+    public int pagesInUse() {
+        return pagesInUse;
+    }
+
+    /** {@return time in steps, whole} */
+    public Duration stepping() {
+        return Duration.ofNanos(totals.stepNanos);
+    }
+
+    /** {@return time in the layers and the LM head; on a GPU, of the whole verifying passes by the GPU's clock} */
+    public Duration forward() {
+        return Duration.ofNanos(totals.forwardNanos);
+    }
+
+    /** {@return time of target choice, walk and commit; 0 on a GPU, where {@link #forward()} holds it} */
+    public Duration verify() {
+        return Duration.ofNanos(totals.verifyNanos);
+    }
+
+    /** {@return time of drafting passes} */
+    public Duration draft() {
+        return Duration.ofNanos(totals.draftNanos);
+    }
+
+    /** {@return the rest of {@link #stepping()}: planning, text, bookkeeping, and on a GPU launching and waiting} */
+    public Duration host() {
+        return Duration.ofNanos(
+                Math.max(0, totals.stepNanos - totals.forwardNanos - totals.verifyNanos - totals.draftNanos));
+    }
+
+    @Override
+    public String toString() {
+        return "ModelStats[submitted=" + submitted + ", queued=" + queued + ", completed=" + totals.completed
+                + ", tokens=" + totals.tokens + ", passes=" + totals.passes + ", tokensPerPass=" + tokensPerPass()
+                + ", pagesInUse=" + pagesInUse + " of " + pages + "]";
+    }
+}
