@@ -106,16 +106,47 @@ __device__ __forceinline__ void fetch_down(const product_params& p, int part, in
     }
 }
 
-constexpr int down_threads = down_chains * 32;
+// A barrier of the blocks of a cluster; of one block, when that is all.
+template <int blocks>
+__device__ __forceinline__ void synchronize_down() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    if constexpr (blocks > 1) {
+        asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+        return;
+    }
+#endif
+    __syncthreads();
+}
 
-// inner = A x, rounded, for rows with an adapter, and row_adapter. A block: 8 rows × one part × 16 of the rank, a warp a
-// chain. Bytes: 32·K of A and 16·K of x a block, from the second-level cache. The product waits for it, so what counts is
-// the row of loads that depend on one another: counts and segments, then x beside A, eight slabs of 32 columns a warp
-// together (K = 4096 has no more), then the sum of the chains.
-template <class T>
-__global__ void __launch_bounds__(down_threads, 1) lora_down_kernel(const __grid_constant__ product_params p) {
-    __shared__ float sums[down_chains][4][32];
+// Where block `rank` of the cluster has what stands at `shared` in this block.
+template <int blocks>
+__device__ __forceinline__ const float* of_block(const float* shared, int rank) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    if constexpr (blocks > 1) {
+        const float* there;
+        asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(shared), "r"(rank));
+        return there;
+    }
+#endif
+    return shared;
+}
+
+// Blocks among which the chains of 8 rows are divided: a cluster on the Hopper path, else one.
+constexpr int down_cluster = 4;
+
+// inner = A x, rounded, for rows with an adapter, and row_adapter. 8 rows × one part × 16 of the rank are the work of
+// `blocks` blocks, a warp a chain. Bytes: 32·K of A and 16·K of x, from the second-level cache, of which one multiprocessor
+// gets some 64 bytes a clock: K = 11008 would keep it busy for 5 µs, and 160 rows are 20 such blocks for 132
+// multiprocessors. So four share them. The product waits for this kernel, so what counts is the row of loads that depend
+// on one another: counts and segments, then x beside A, eight slabs of 32 columns a warp together, then the sum of the
+// chains, in their order whoever has them.
+template <class T, int blocks>
+__global__ void __launch_bounds__(down_chains / blocks * 32, 1)
+    lora_down_kernel(const __grid_constant__ product_params p) {
+    constexpr int own_chains = down_chains / blocks;
+    __shared__ float sums[own_chains][4][32];
     const lora_view& lora = p.lora;
+    const int rank_of_block = static_cast<int>(blockIdx.x) % blocks;
     const int part = static_cast<int>(blockIdx.y);
     const int rank_tile = static_cast<int>(blockIdx.z);
     fetch_down(p, part, rank_tile);
@@ -134,7 +165,7 @@ __global__ void __launch_bounds__(down_threads, 1) lora_down_kernel(const __grid
     int adapter = any ? at[2] : -1;
     const int segments = min(max(*lora.segment_count, 0), lora.max_segments);
     const auto found = p.rows.read();
-    const int first = static_cast<int>(blockIdx.x) * 8;
+    const int first = static_cast<int>(blockIdx.x) / blocks * 8;
     if (first >= found.count) {
         return;
     }
@@ -151,7 +182,7 @@ __global__ void __launch_bounds__(down_threads, 1) lora_down_kernel(const __grid
     }
     own = max(own, __shfl_xor_sync(0xffffffffU, own, 1));
     own = max(own, __shfl_xor_sync(0xffffffffU, own, 2));
-    if (part == 0 && rank_tile == 0 && warp == 0 && t == 0 && row >= 0) {
+    if (part == 0 && rank_tile == 0 && rank_of_block == 0 && warp == 0 && t == 0 && row >= 0) {
         lora.row_adapter[first + g] = own;
     }
     const char* x = own >= 0 ? p.x + p.rows.source(found, first + g) * p.x_stride : nullptr;
@@ -165,26 +196,32 @@ __global__ void __launch_bounds__(down_threads, 1) lora_down_kernel(const __grid
             continue;
         }
         float d[4];
-        multiply_down<T, 8>(d, entry, own == turn ? x : nullptr, p.columns, rank_tile, warp);
+        multiply_down<T, 8>(d, entry, own == turn ? x : nullptr, p.columns, rank_tile,
+                            rank_of_block * own_chains + warp);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             sums[warp][i][lane] = d[i];
         }
-        __syncthreads();
+        synchronize_down<blocks>();
         // Element `warp` of the fragments: rank g or g + 8, rows 2 t and 2 t + 1.
         const int column = 2 * t + warp % 2;
         const int column_adapter = __shfl_sync(0xffffffffU, own, 4 * column);
-        if (warp < 4 && column_adapter == turn) {
-            float sum = sums[0][warp][lane];
+        if (rank_of_block == 0 && warp < 4 && column_adapter == turn) {
+            float of_chain[down_chains];
 #pragma unroll
-            for (int w = 1; w < down_chains; ++w) {
-                sum = __fadd_rn(sum, sums[w][warp][lane]);
+            for (int chain = 0; chain < down_chains; ++chain) {
+                of_chain[chain] = *of_block<blocks>(&sums[chain % own_chains][warp][lane], chain / own_chains);
+            }
+            float sum = of_chain[0];
+#pragma unroll
+            for (int chain = 1; chain < down_chains; ++chain) {
+                sum = __fadd_rn(sum, of_chain[chain]);
             }
             const int64_t to = (static_cast<int64_t>(first + column) * lora.parts + part) * lora.inner_stride +
                                16 * rank_tile + g + warp / 2 * 8;
             static_cast<T*>(lora.inner)[to] = from_float<T>(sum);
         }
-        __syncthreads();
+        synchronize_down<blocks>();
     }
 }
 
@@ -519,12 +556,19 @@ trib_status convert(context& context, const char* operation, uint32_t dtype, con
 }
 
 trib_status run_lora_down(context& context, const trib_linear_params& params, const product_params& p, int bound) {
-    const launch_shape shape = {
-        .grid = dim3(static_cast<unsigned>(ceil_div(bound, 8)), params.parts, ceil_div(params.max_rank, 16U)),
-        .block = dim3(down_threads),
+    const auto launch_with = [&]<int blocks>() {
+        const launch_shape shape = {
+            .grid =
+                dim3(static_cast<unsigned>(ceil_div(bound, 8) * blocks), params.parts, ceil_div(params.max_rank, 16U)),
+            .block = dim3(down_chains / blocks * 32),
+            .cluster = blocks,
+        };
+        return params.weight.dtype == TRIB_DTYPE_BF16
+                   ? launch(context, "linear", lora_down_kernel<bf16, blocks>, shape, p)
+                   : launch(context, "linear", lora_down_kernel<f16, blocks>, shape, p);
     };
-    return params.weight.dtype == TRIB_DTYPE_BF16 ? launch(context, "linear", lora_down_kernel<bf16>, shape, p)
-                                                  : launch(context, "linear", lora_down_kernel<f16>, shape, p);
+    return uses_hopper(context) ? launch_with.template operator()<down_cluster>()
+                                : launch_with.template operator()<1>();
 }
 
 // The operands of a product, gathered first where they must be.
