@@ -77,12 +77,12 @@ final class Rehearsal {
                 int most = speculation.equals(Speculation.off()) ? 1 : MOST_ACCEPTED;
                 nothing.onPull = () -> {
                     passes++;
+                    // The one sequence's rows are the nodes of its tree: no more can be accepted.
+                    int nodes = Math.max(1, stage.decoder().plan().mainRows());
+                    int accepted = random.nextInt(1, Math.min(most, nodes) + 1);
                     stage.decoder()
                             .results()
-                            .pretend(
-                                    random,
-                                    random.nextInt(1, most + 1),
-                                    model.config().vocabularySize());
+                            .pretend(random, accepted, model.config().vocabularySize());
                 };
                 int[] prompt = new int[PROMPT_TOKENS];
                 Arrays.setAll(prompt, _ -> random.nextInt(model.config().vocabularySize()));

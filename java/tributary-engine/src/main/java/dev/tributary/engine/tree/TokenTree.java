@@ -2,6 +2,7 @@
 package dev.tributary.engine.tree;
 
 import dev.tributary.engine.device.Limits;
+import java.util.Objects;
 
 /**
  * A token tree: node 0 is the pending token, parents precede children, siblings differ in token. Reused from pass to
@@ -67,7 +68,7 @@ public final class TokenTree {
      * @return token id
      */
     public int token(int node) {
-        return tokens[node];
+        return tokens[Objects.checkIndex(node, size)];
     }
 
     /**
