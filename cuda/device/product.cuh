@@ -361,22 +361,6 @@ __device__ __forceinline__ int weight_column(const product_params& p, int packed
     return column < p.outputs ? column : -1;
 }
 
-// The parts that rows of block `row_block` belong to.
-struct part_range {
-    int first, last;
-};
-__device__ __forceinline__ part_range parts_of(const product_params& p, int row_block) {
-    if (p.gate) {
-        return {0, p.lora.parts - 1};
-    }
-    part_range found = {0, 0};
-    for (int i = 1; i < p.lora.parts; ++i) {
-        found.first = row_block * block_rows >= p.lora.part_begin[i] ? i : found.first;
-        found.last = row_block * block_rows + block_rows > p.lora.part_begin[i] ? i : found.last;
-    }
-    return found;
-}
-
 // d += scale · B (A x) for columns with an adapter; others are left untouched.
 //
 // B t is one more product: rows of B, at whatever part and column a fragment row belongs to, against t in chunks of 16

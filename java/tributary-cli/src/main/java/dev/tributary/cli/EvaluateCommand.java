@@ -5,7 +5,6 @@ import dev.tributary.GenerationOptions;
 import dev.tributary.LanguageModel;
 import dev.tributary.ModelInfo;
 import dev.tributary.Speculation;
-import dev.tributary.cli.evaluation.Dataset;
 import dev.tributary.cli.evaluation.Evaluation;
 import dev.tributary.cli.evaluation.Example;
 import dev.tributary.cli.evaluation.JsonFile;
@@ -46,21 +45,8 @@ final class EvaluateCommand implements Callable<Integer> {
     @Mixin
     private GenerationArguments generation = new GenerationArguments();
 
-    @Option(
-            names = {"-d", "--data"},
-            paramLabel = "FILE",
-            required = true,
-            order = 1,
-            description = "JSON lines with \"prompt\" and \"completion\"; compressed when named .xz.")
-    @SuppressWarnings("NullAway.Init") // picocli sets it
-    private Path data;
-
-    @Option(
-            names = {"-l", "--limit"},
-            paramLabel = "N",
-            order = 2,
-            description = "Use the first N lines only.")
-    private Optional<Integer> limit = Optional.empty();
+    @Mixin
+    private DatasetArguments dataset = new DatasetArguments();
 
     @Option(
             names = {"-b", "--batch"},
@@ -99,18 +85,18 @@ final class EvaluateCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        require(limit.orElse(1) >= 1, "--limit", limit.orElse(1), "at least 1");
+        dataset.check(command);
         require(batch >= 1 && batch <= 256, "--batch", batch, "1 to 256");
         require(warmUp >= 0, "--warm-up", warmUp, "at least 0");
         GenerationOptions options = generation.options();
         Optional<Path> file = json.filter(name -> !name.equals(STANDARD_OUTPUT)).map(Path::of);
         file.ifPresent(JsonFile::checkWritable);
-        List<Example> examples = Dataset.read(data, limit.orElse(Integer.MAX_VALUE));
+        List<Example> examples = dataset.examples();
         String started = Instant.now().truncatedTo(ChronoUnit.SECONDS).toString();
         try (LanguageModel loaded = model.load(terminal, batch)) {
             Report report = measure(loaded, options, examples);
             Map<String, Object> figures = new LinkedHashMap<>(report.figures());
-            figures.put("data", data.toString());
+            figures.put("data", dataset.file().toString());
             figures.put("options", options(options));
             figures.put("model", model(loaded.info()));
             figures.put("machine", Machine.current().figures());

@@ -5,12 +5,9 @@ import dev.tributary.Generation;
 import dev.tributary.GenerationOptions;
 import dev.tributary.LanguageModel;
 import dev.tributary.ModelStats;
-import dev.tributary.cli.evaluation.Dataset;
 import dev.tributary.cli.evaluation.Example;
-import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.List;
-import java.util.Optional;
 import java.util.Queue;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -36,21 +33,8 @@ final class TopCommand implements Callable<Integer> {
     @Mixin
     private GenerationArguments generation = new GenerationArguments();
 
-    @Option(
-            names = {"-d", "--data"},
-            paramLabel = "FILE",
-            required = true,
-            order = 1,
-            description = "JSON lines with \"prompt\" and \"completion\"; compressed when named .xz.")
-    @SuppressWarnings("NullAway.Init") // picocli sets it
-    private Path data;
-
-    @Option(
-            names = {"-l", "--limit"},
-            paramLabel = "N",
-            order = 2,
-            description = "Use the first N lines only.")
-    private Optional<Integer> limit = Optional.empty();
+    @Mixin
+    private DatasetArguments dataset = new DatasetArguments();
 
     @Option(
             names = {"-b", "--batch"},
@@ -76,18 +60,18 @@ final class TopCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        if (limit.orElse(1) < 1) {
-            throw Usage.error(command, "--limit: " + limit.orElse(1) + " given, expected at least 1");
-        }
+        dataset.check(command);
         if (batch < 1 || batch > 256) {
             throw Usage.error(command, "--batch: " + batch + " given, expected 1 to 256");
         }
         GenerationOptions options = generation.options();
-        List<Example> examples = Dataset.read(data, limit.orElse(Integer.MAX_VALUE));
+        List<Example> examples = dataset.examples();
         try (LanguageModel loaded = model.load(terminal, batch)) {
             long begin = System.nanoTime();
             try (LiveView _ = new LiveView(
-                    terminal, data.getFileName() + " on " + loaded.info().device(), loaded::stats)) {
+                    terminal,
+                    dataset.file().getFileName() + " on " + loaded.info().device(),
+                    loaded::stats)) {
                 interruption.cancellable(this::cancel, () -> generate(loaded, examples, options));
             }
             summarise(loaded.stats(), System.nanoTime() - begin);
