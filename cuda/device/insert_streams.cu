@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Speculative Streaming, insertion: x[R + i] = source[row_source[i]] + embeddings[stream(i) − 1] for stream rows.
+// Speculative Streaming, insertion: x[R + i] = source[row_source[i]] + embeddings[e(i)] for stream rows, where e(i) is
+// row_embedding[i], or stream(i) − 1 without it.
 //
 // Grid: (stream rows, ⌈h / 4 / threads⌉), a thread adds four elements. Bound by latency; 8 · h bytes a row, the
 // embeddings stay in cache. Sources are main rows and results are stream rows, so source may be x.
@@ -19,8 +20,9 @@ struct insert_arguments {
     const float* source;
     int64_t source_rows, source_stride;
     const int32_t* row_source;
+    const int32_t* row_embedding;  // null: stream − 1
     const void* embeddings;
-    int64_t embeddings_stride;
+    int64_t embeddings_rows, embeddings_stride;
     float* x;
     int64_t x_stride;
     uint32_t dtype;  // of embeddings
@@ -36,14 +38,13 @@ __global__ void __launch_bounds__(threads) add_embeddings(const __grid_constant_
     const int row = a.step.max_main_rows + i;
     const int stream_rows = a.step.stream_rows();
     const int32_t from = a.row_source[i];
-    const int32_t stream = a.step.row_stream[row];
-    if (i >= stream_rows || from < 0 || from >= a.source_rows || stream < 1 || stream > a.step.gamma ||
+    const int32_t added = a.row_embedding != nullptr ? a.row_embedding[i] : a.step.row_stream[row] - 1;
+    if (i >= stream_rows || from < 0 || from >= a.source_rows || added < 0 || added >= a.embeddings_rows ||
         column >= a.columns) {
         return;
     }
     const float4 state = load4(a.source + from * a.source_stride, column, a.columns, a.vector);
-    const float4 embedding =
-        load4(a.embeddings, a.dtype, (stream - 1) * a.embeddings_stride, column, a.columns, a.vector);
+    const float4 embedding = load4(a.embeddings, a.dtype, added * a.embeddings_stride, column, a.columns, a.vector);
     store4(a.x + row * a.x_stride, column, a.columns, a.vector,
            {state.x + embedding.x, state.y + embedding.y, state.z + embedding.z, state.w + embedding.w});
 }
@@ -57,7 +58,9 @@ trib_status insert_streams(context& context, const trib_insert_streams_params& p
         .source_rows = params.source.shape[1],
         .source_stride = params.source.stride[1],
         .row_source = pointer<const int32_t>(params.row_source),
+        .row_embedding = pointer<const int32_t>(params.row_embedding),
         .embeddings = pointer<const void>(params.embeddings.address),
+        .embeddings_rows = params.embeddings.shape[1],
         .embeddings_stride = params.embeddings.stride[1],
         .x = pointer<float>(params.x.address),
         .x_stride = params.x.stride[1],

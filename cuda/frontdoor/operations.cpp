@@ -197,8 +197,13 @@ void check_insert_streams(check& c, const trib_insert_streams_params& p) {
     c.tensor("x", p.x, only_f32, {row_capacity(*p.step), any_size}, "rows of the step, hidden");
     c.tensor("source", p.source, only_f32, {any_size, p.x.shape[2]}, "rows, x's last dimension");
     c.array("row_source", p.row_source, 4);
-    c.tensor("embeddings", p.embeddings, float_types, {p.step->gamma, p.x.shape[2]},
-             "gamma of the step, x's last dimension");
+    c.array("row_embedding", p.row_embedding, 4, presence::optional);
+    if (p.row_embedding != 0) {
+        c.tensor("embeddings", p.embeddings, float_types, {any_size, p.x.shape[2]}, "rows, x's last dimension");
+    } else {
+        c.tensor("embeddings", p.embeddings, float_types, {p.step->gamma, p.x.shape[2]},
+                 "gamma of the step, x's last dimension");
+    }
 }
 
 void check_edge_confidence(check& c, const trib_edge_confidence_params& p) {

@@ -176,6 +176,7 @@ constexpr member members[] = {
     {"trib_insert_streams_params", "row_source", offsetof(trib_insert_streams_params, row_source), sizeof(trib_insert_streams_params::row_source)},
     {"trib_insert_streams_params", "embeddings", offsetof(trib_insert_streams_params, embeddings), sizeof(trib_insert_streams_params::embeddings)},
     {"trib_insert_streams_params", "x", offsetof(trib_insert_streams_params, x), sizeof(trib_insert_streams_params::x)},
+    {"trib_insert_streams_params", "row_embedding", offsetof(trib_insert_streams_params, row_embedding), sizeof(trib_insert_streams_params::row_embedding)},
     whole<trib_edge_confidence_params>("trib_edge_confidence_params"),
     {"trib_edge_confidence_params", "struct_size", offsetof(trib_edge_confidence_params, struct_size), sizeof(trib_edge_confidence_params::struct_size)},
     {"trib_edge_confidence_params", "threshold", offsetof(trib_edge_confidence_params, threshold), sizeof(trib_edge_confidence_params::threshold)},

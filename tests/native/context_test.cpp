@@ -82,6 +82,7 @@ TEST(library, reports_the_layout_of_its_structs) {
     EXPECT_FIELD(trib_multi_stream_attention_params, cache);
     EXPECT_FIELD(trib_multi_stream_attention_params, scale);
     EXPECT_FIELD(trib_insert_streams_params, embeddings);
+    EXPECT_FIELD(trib_insert_streams_params, row_embedding);
     EXPECT_FIELD(trib_edge_confidence_params, kept);
     EXPECT_FIELD(trib_lm_head_params, vocabulary_offset);
     EXPECT_FIELD(trib_lm_head_params, logits);

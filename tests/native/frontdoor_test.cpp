@@ -533,6 +533,7 @@ TEST_F(frontdoor, refuses_a_wrong_insert_streams) {
     stride_mutations(wrong, "source", &params_t::source);
     array_mutations(wrong, "row_source", &params_t::row_source);
     wrong.push_back({"x", [](params_t& p) { p.x.dtype = TRIB_DTYPE_BF16; }});
+    wrong.push_back({"row_embedding", [](params_t& p) { p.row_embedding = p.row_source + 2; }});
     expect_refusals("insert_streams", trib_insert_streams, valid, wrong);
 }
 

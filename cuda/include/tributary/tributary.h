@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct or the meaning of a call changes; compared at load time. */
-#define TRIB_ABI_VERSION 3
+#define TRIB_ABI_VERSION 4
 
 /* Tokens in one page of the KV cache. */
 #define TRIB_PAGE_TOKENS 64
@@ -385,15 +385,19 @@ typedef struct trib_multi_stream_attention_params {
 TRIB_API trib_status trib_multi_stream_attention(trib_context* context,
                                                  const trib_multi_stream_attention_params* params);
 
-/* x[R + i] = source[row_source[i]] + embeddings[stream(i) − 1] for stream rows. Speculative Streaming, insertion. */
+/*
+ * x[R + i] = source[row_source[i]] + embeddings[row_embedding[i]] for stream rows. Speculative Streaming, insertion. With
+ * row_embedding, streams of several adapters share a pass.
+ */
 typedef struct trib_insert_streams_params {
     uint32_t struct_size;
     uint32_t reserved; /* 0 */
     const trib_step* step;
     trib_tensor source;     /* [*, h] F32: main states at insertion; may be x itself */
     uint64_t row_source;    /* int32 [Q]: row of source for each stream row */
-    trib_tensor embeddings; /* [γ, h] BF16, F16 or F32: P_1 … P_γ */
+    trib_tensor embeddings; /* [E, h] BF16, F16 or F32: P_1 … P_γ of one adapter after another; E = γ when row_embedding is 0 */
     trib_tensor x;          /* [R + Q, h] F32 */
+    uint64_t row_embedding; /* int32 [Q]: row of embeddings for each stream row; 0 = stream j takes row j − 1 */
 } trib_insert_streams_params;
 TRIB_API trib_status trib_insert_streams(trib_context* context, const trib_insert_streams_params* params);
 

@@ -3,6 +3,7 @@ package dev.tributary;
 
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 
 /** What one generation may do. Immutable; built with {@link #builder()}. */
 public final class GenerationOptions {
@@ -17,6 +18,7 @@ public final class GenerationOptions {
     private final List<String> stopStrings;
     private final boolean ignoreEndTokens;
     private final Speculation speculation;
+    private final Optional<String> streams;
     private final boolean trace;
 
     private GenerationOptions(Builder builder) {
@@ -29,6 +31,7 @@ public final class GenerationOptions {
         stopStrings = builder.stopStrings;
         ignoreEndTokens = builder.ignoreEndTokens;
         speculation = builder.speculation;
+        streams = builder.streams;
         trace = builder.trace;
     }
 
@@ -54,6 +57,7 @@ public final class GenerationOptions {
         builder.stopStrings = stopStrings;
         builder.ignoreEndTokens = ignoreEndTokens;
         builder.speculation = speculation;
+        builder.streams = streams;
         builder.trace = trace;
         return builder;
     }
@@ -103,6 +107,11 @@ public final class GenerationOptions {
         return speculation;
     }
 
+    /** {@return the named streams adapter that drafts; empty = the model's own} */
+    public Optional<String> streams() {
+        return streams;
+    }
+
     /** {@return whether the token tree of each pass is kept} */
     public boolean trace() {
         return trace;
@@ -119,6 +128,7 @@ public final class GenerationOptions {
         private List<String> stopStrings = List.of();
         private boolean ignoreEndTokens;
         private Speculation speculation = Speculation.adaptive();
+        private Optional<String> streams = Optional.empty();
         private boolean trace;
 
         private Builder() {}
@@ -229,6 +239,17 @@ public final class GenerationOptions {
          */
         public Builder speculation(Speculation value) {
             speculation = Objects.requireNonNull(value, "speculation");
+            return this;
+        }
+
+        /**
+         * Drafts with a further adapter of the model instead of its own. No adapter changes a text.
+         *
+         * @param name as it was given to {@link LoadOptions.Builder#streams(String, java.nio.file.Path)}
+         * @return this
+         */
+        public Builder streams(String name) {
+            streams = Optional.of(Objects.requireNonNull(name, "streams"));
             return this;
         }
 

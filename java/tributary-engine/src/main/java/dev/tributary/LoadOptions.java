@@ -2,6 +2,9 @@
 package dev.tributary;
 
 import java.nio.file.Path;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.regex.Pattern;
@@ -17,6 +20,7 @@ public final class LoadOptions {
     private final long memoryLimit;
     private final Optional<Path> streams;
     private final boolean streamsDisabled;
+    private final Map<String, Path> namedStreams;
     private final LoadListener listener;
 
     private LoadOptions(Builder builder) {
@@ -27,6 +31,7 @@ public final class LoadOptions {
         memoryLimit = builder.memoryLimit;
         streams = builder.streams;
         streamsDisabled = builder.streamsDisabled;
+        namedStreams = Collections.unmodifiableMap(new LinkedHashMap<>(builder.namedStreams));
         listener = builder.listener;
     }
 
@@ -75,6 +80,11 @@ public final class LoadOptions {
         return streamsDisabled;
     }
 
+    /** {@return further adapters that requests may name, in the order in which they were given} */
+    public Map<String, Path> namedStreams() {
+        return namedStreams;
+    }
+
     /** {@return who hears of progress} */
     public LoadListener listener() {
         return listener;
@@ -82,6 +92,8 @@ public final class LoadOptions {
 
     /** Collects options; each setter checks its range. Not thread-safe. */
     public static final class Builder {
+        private static final Pattern NAME = Pattern.compile("[A-Za-z0-9._-]{1,64}");
+        private static final int MOST_ADAPTERS = 64;
         private static final Pattern DEVICE = Pattern.compile("auto|host|cuda(:(0|[1-9][0-9]{0,3}))?");
 
         private String device = "auto";
@@ -91,6 +103,7 @@ public final class LoadOptions {
         private long memoryLimit;
         private Optional<Path> streams = Optional.empty();
         private boolean streamsDisabled;
+        private final Map<String, Path> namedStreams = new LinkedHashMap<>();
         private LoadListener listener = LoadListener.SILENT;
 
         private Builder() {}
@@ -170,7 +183,30 @@ public final class LoadOptions {
         }
 
         /**
-         * Loads no adapter: every generation is plain decoding.
+         * Loads a further adapter, for requests that name it ({@link GenerationOptions.Builder#streams}): one base, many
+         * adapters, mixed in one batch. All adapters of a model have the same γ, stream layers, position rule and type.
+         *
+         * @param name what requests call it: 1 to 64 letters, digits, {@code . _ -}
+         * @param directory an adapter directory
+         * @return this
+         */
+        public Builder streams(String name, Path directory) {
+            require(
+                    NAME.matcher(name).matches(),
+                    "streams",
+                    '"' + name + '"',
+                    "a name of 1 to 64 letters, digits, . _ -");
+            namedStreams.put(name, Objects.requireNonNull(directory, "directory"));
+            require(
+                    namedStreams.size() <= MOST_ADAPTERS,
+                    "streams",
+                    namedStreams.size() + " adapters",
+                    "at most " + MOST_ADAPTERS);
+            return this;
+        }
+
+        /**
+         * Loads no adapter of its own: a generation that names none of {@link #streams(String, Path)} is plain decoding.
          *
          * @return this
          */

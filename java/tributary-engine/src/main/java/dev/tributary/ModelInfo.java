@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary;
 
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -22,7 +25,8 @@ import java.util.Optional;
  * @param cacheBytes bytes of the KV cache
  * @param workspaceBytes bytes of row buffers, workspace and the full logits of sampled requests, which are taken when
  *     the first one comes
- * @param streams the speculative streams, if an adapter is loaded
+ * @param streams the model's own speculative streams, if they are loaded
+ * @param namedStreams further adapters, by the names that requests give
  */
 public record ModelInfo(
         String architecture,
@@ -40,7 +44,13 @@ public record ModelInfo(
         long weightBytes,
         long cacheBytes,
         long workspaceBytes,
-        Optional<Streams> streams) {
+        Optional<Streams> streams,
+        Map<String, Streams> namedStreams) {
+
+    /** Copies the map, in its order. */
+    public ModelInfo {
+        namedStreams = Collections.unmodifiableMap(new LinkedHashMap<>(namedStreams));
+    }
 
     /**
      * The speculative streams of an adapter.

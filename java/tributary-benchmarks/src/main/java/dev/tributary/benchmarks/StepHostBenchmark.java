@@ -93,7 +93,7 @@ public class StepHostBenchmark {
         device = new MeasuringDevice(host);
         int treeRows = Math.min(sequences * Limits.MAX_TREE, 512);
         StepCapacity capacity = new StepCapacity(
-                sequences, PREFILL_ROWS + treeRows, STREAMS * (treeRows + sequences), STREAMS, PAGES, WIDTH);
+                sequences, PREFILL_ROWS + treeRows, STREAMS * (treeRows + sequences), STREAMS, PAGES, WIDTH, 1);
         plan = new StepPlan(device, arena, capacity, StreamsConfig.Position.OFFSET, OptionalInt.empty());
         results = new StepResults(device, capacity);
         PagePool pool = new PagePool(sequences * PAGES);
@@ -147,7 +147,7 @@ public class StepHostBenchmark {
             int first = plan.addTree(tree);
             plan.choose(index, GREEDY, 0);
             for (int node = 0; nodes > 1 && node < tree.size(); node++) {
-                plan.addStreams(index, first + node, node, cache.length() + tree.depth(node));
+                plan.addStreams(index, first + node, node, cache.length() + tree.depth(node), 0);
             }
         }
         plan.finish();

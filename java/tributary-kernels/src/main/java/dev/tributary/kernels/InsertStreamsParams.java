@@ -5,7 +5,7 @@ import dev.tributary.kernels.ffi.trib_insert_streams_params;
 import java.lang.foreign.Arena;
 
 /**
- * Params of {@link KernelContext#insertStreams}: {@code x[R + i] = source[rowSource[i]] + embeddings[stream(i) − 1]}
+ * Params of {@link KernelContext#insertStreams}: {@code x[R + i] = source[rowSource[i]] + embeddings[rowEmbedding[i]]}
  * for stream rows.
  */
 public final class InsertStreamsParams extends KernelParams {
@@ -54,11 +54,23 @@ public final class InsertStreamsParams extends KernelParams {
     /**
      * Sets {@code embeddings}.
      *
-     * @param embeddings [γ, h] BF16, F16 or F32: P_1 … P_γ
+     * @param embeddings [E, h] BF16, F16 or F32: P_1 … P_γ of one adapter after another; E = γ without
+     *     {@code rowEmbedding}
      * @return these params
      */
     public InsertStreamsParams embeddings(Tensor embeddings) {
         embeddings.writeTo(trib_insert_streams_params.embeddings(segment));
+        return this;
+    }
+
+    /**
+     * Sets {@code rowEmbedding}.
+     *
+     * @param rowEmbedding address of int32 [Q]: row of embeddings for each stream row; 0 = stream j takes row j − 1
+     * @return these params
+     */
+    public InsertStreamsParams rowEmbedding(long rowEmbedding) {
+        trib_insert_streams_params.row_embedding(segment, rowEmbedding);
         return this;
     }
 

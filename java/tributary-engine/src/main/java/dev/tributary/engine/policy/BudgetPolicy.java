@@ -31,7 +31,7 @@ public final class BudgetPolicy {
 
     private final PassCosts costs;
     private final int gamma;
-    private final AcceptanceCalibration calibration = new AcceptanceCalibration();
+    private final AcceptanceCalibration[] calibrations;
     /** What recent drafts promised: tokens, and the cost over a plain pass. It begins with a good word for drafting. */
     private double usualTokens = 2;
 
@@ -42,10 +42,13 @@ public final class BudgetPolicy {
      *
      * @param costs what passes cost
      * @param gamma γ
+     * @param adapters streams adapters, each of which is believed as far as it deserves
      */
-    public BudgetPolicy(PassCosts costs, int gamma) {
+    public BudgetPolicy(PassCosts costs, int gamma, int adapters) {
         this.costs = costs;
         this.gamma = gamma;
+        calibrations = new AcceptanceCalibration[Math.max(1, adapters)];
+        Arrays.setAll(calibrations, _ -> new AcceptanceCalibration());
     }
 
     /**
@@ -64,6 +67,7 @@ public final class BudgetPolicy {
     public static final class Part {
         private final TokenTree tree;
         private final Speculation speculation;
+        private final int adapter;
         private final DraftHabit habit = new DraftHabit();
         private final boolean[] anchors = new boolean[Limits.MAX_TREE];
         private Speculation.Placement placement = Speculation.Placement.DEFERRED;
@@ -75,10 +79,12 @@ public final class BudgetPolicy {
          *
          * @param tree the sequence's tree
          * @param speculation its options
+         * @param adapter its streams adapter; 0 without
          */
-        public Part(TokenTree tree, Speculation speculation) {
+        public Part(TokenTree tree, Speculation speculation, int adapter) {
             this.tree = tree;
             this.speculation = speculation;
+            this.adapter = adapter;
         }
 
         /**
@@ -148,13 +154,17 @@ public final class BudgetPolicy {
     /**
      * Learns from a verified tree.
      *
-     * @param tree the tree as verified
+     * @param part the sequence, its tree as verified
      * @param acceptedDepth drafted tokens accepted
      */
-    public void observe(TokenTree tree, int acceptedDepth) {
-        if (tree.size() > 1) {
-            calibration.observe(tree, acceptedDepth);
+    public void observe(Part part, int acceptedDepth) {
+        if (part.tree.size() > 1) {
+            calibrations[part.adapter].observe(part.tree, acceptedDepth);
         }
+    }
+
+    private double probability(Part part, int node) {
+        return calibrations[part.adapter].probability(part.tree, node);
     }
 
     private void cutAdaptiveTrees(List<Part> parts, int fixedRows, int nodes, double context) {
@@ -166,7 +176,7 @@ public final class BudgetPolicy {
             if (part.adapts()) {
                 double least = 1;
                 for (int node = 1; node < part.tree.size(); node++) {
-                    least = Math.min(least, calibration.probability(part.tree, node));
+                    least = Math.min(least, probability(part, node));
                     worth[count++] = least;
                 }
             }
@@ -203,7 +213,7 @@ public final class BudgetPolicy {
                 double least = 1;
                 int keep = 1;
                 while (keep < part.tree.size()) {
-                    least = Math.min(least, calibration.probability(part.tree, keep));
+                    least = Math.min(least, probability(part, keep));
                     if (least < threshold) {
                         break;
                     }
@@ -229,7 +239,7 @@ public final class BudgetPolicy {
         double expected = 0;
         for (Part part : parts) {
             for (int node = 1; !part.adapts() && node < part.tree.size(); node++) {
-                expected += calibration.probability(part.tree, node);
+                expected += probability(part, node);
             }
         }
         return expected;
@@ -290,7 +300,7 @@ public final class BudgetPolicy {
         TokenTree tree = part.tree;
         double[] last = new double[tree.size()];
         for (int node = 0; node < tree.size(); node++) {
-            double path = node == 0 ? 1 : calibration.probability(tree, node);
+            double path = node == 0 ? 1 : probability(part, node);
             last[node] += path;
             if (node > 0) {
                 last[tree.parent(node)] -= path;

@@ -160,7 +160,7 @@ final class Calibration {
         int sequence = plan.openSequence(scratch);
         plan.addTree(tree);
         for (int node = 0; node < anchors; node++) {
-            plan.addStreams(sequence, node, node, scratch.length() + tree.depth(node));
+            plan.addStreams(sequence, node, node, scratch.length() + tree.depth(node), 0);
         }
         plan.choose(sequence, GREEDY, 0);
         plan.finish();
@@ -175,7 +175,7 @@ final class Calibration {
         StepPlan plan = model.decoder().draftPlan();
         plan.begin();
         int sequence = plan.openSequence(scratch);
-        plan.addStreams(sequence, 0, -1, scratch.length() - 1);
+        plan.addStreams(sequence, 0, -1, scratch.length() - 1, 0);
         plan.finish();
         model.decoder().draft();
         return System.nanoTime() - start;

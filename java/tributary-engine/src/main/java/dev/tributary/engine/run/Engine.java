@@ -121,6 +121,7 @@ public final class Engine implements AutoCloseable {
                     + model.contextTokens() + " (LoadOptions.contextTokens)");
         }
         requireUsable(request.options().stopStrings());
+        var _ = model.adapterOf(request.options());
         int width = request.options().speculation().shape() instanceof Speculation.Shape.Cartesian cartesian
                 ? cartesian.width()
                 : 1;
@@ -195,7 +196,8 @@ public final class Engine implements AutoCloseable {
                 Rehearsal.of(model); // where the host computes, its part of a pass is small beside the rest
             }
             PassCosts costs = Calibration.measure(model);
-            BudgetPolicy policy = new BudgetPolicy(costs, model.gamma());
+            BudgetPolicy policy =
+                    new BudgetPolicy(costs, model.gamma(), model.capacity().adapters());
             loaded.complete(model);
             while (admit(model)) {
                 try {
@@ -332,7 +334,8 @@ public final class Engine implements AutoCloseable {
                 new Candidates(model.gamma(), Math.max(1, model.capacity().candidates())),
                 model.tokenizer(),
                 model.config().endTokens()::contains,
-                model.contextTokens());
+                model.contextTokens(),
+                model.adapterOf(request.options()));
         sequence.start(System.nanoTime());
         return sequence;
     }
@@ -442,7 +445,8 @@ public final class Engine implements AutoCloseable {
                             sequence.index,
                             sequence.firstRow + node,
                             node,
-                            sequence.cache.length() + sequence.tree.depth(node));
+                            sequence.cache.length() + sequence.tree.depth(node),
+                            sequence.adapter);
                 }
             }
         }
@@ -466,8 +470,8 @@ public final class Engine implements AutoCloseable {
             Speculation.Placement placement =
                     sequence.request.options().speculation().placement();
             if (sequence.wantsDraft && placement != Speculation.Placement.DEFERRED) {
-                sequence.streamRow[0] =
-                        plan.addStreams(sequence.index, lastRow, sequence.chunk - 1, length + sequence.chunk - 1);
+                sequence.streamRow[0] = plan.addStreams(
+                        sequence.index, lastRow, sequence.chunk - 1, length + sequence.chunk - 1, sequence.adapter);
             }
         }
     }
@@ -502,7 +506,7 @@ public final class Engine implements AutoCloseable {
                 passFigures.draftedPerDepth[sequence.tree.depth(node)]++;
             }
             sequence.cache.commit(accepted);
-            policy.observe(sequence.tree, accepted - 1);
+            policy.observe(sequence.part, accepted - 1);
         }
         int bonus = results.bonus(sequence.index);
         pathTokens[count++] = bonus;
@@ -565,7 +569,8 @@ public final class Engine implements AutoCloseable {
         plan.begin();
         for (Sequence sequence : drafting) {
             int index = plan.openSequence(sequence.cache);
-            sequence.streamRow[0] = plan.addStreams(index, sequence.sourceRow, -1, sequence.cache.length() - 1);
+            sequence.streamRow[0] =
+                    plan.addStreams(index, sequence.sourceRow, -1, sequence.cache.length() - 1, sequence.adapter);
         }
         plan.finish();
         decoder.draft();

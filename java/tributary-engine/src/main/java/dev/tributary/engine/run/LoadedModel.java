@@ -2,9 +2,9 @@
 package dev.tributary.engine.run;
 
 import dev.tributary.ConfigurationException;
+import dev.tributary.GenerationOptions;
 import dev.tributary.InsufficientMemoryException;
 import dev.tributary.LoadOptions;
-import dev.tributary.ModelFormatException;
 import dev.tributary.ModelInfo;
 import dev.tributary.TributaryException;
 import dev.tributary.engine.cache.PagePool;
@@ -16,7 +16,6 @@ import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.device.MeasuringDevice;
 import dev.tributary.engine.model.ModelConfig;
 import dev.tributary.engine.model.ModelWeights;
-import dev.tributary.engine.model.StreamsAdapter;
 import dev.tributary.engine.model.StreamsConfig;
 import dev.tributary.engine.model.WeightFiles;
 import dev.tributary.engine.step.Decoder;
@@ -27,9 +26,10 @@ import dev.tributary.kernels.DType;
 import dev.tributary.kernels.KernelException;
 import dev.tributary.kernels.KvCache;
 import java.lang.foreign.Arena;
-import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /** A model on a device, ready to be stepped. Created, used and closed on the device thread. */
 public final class LoadedModel implements AutoCloseable {
@@ -39,12 +39,12 @@ public final class LoadedModel implements AutoCloseable {
     private static final int MOST_TREE_ROWS = 512;
     private static final int CANDIDATES = 16;
     private static final int DEFAULT_CONTEXT = 4096;
-    private static final String STREAMS_DIRECTORY = "streams";
 
     private final Device device;
     private final Arena arena;
     private final ModelConfig config;
     private final Optional<StreamsConfig> streams;
+    private final List<String> adapterNames;
     private final Tokenizer tokenizer;
     private final boolean ownsTokenizer;
     private final Decoder decoder;
@@ -58,6 +58,7 @@ public final class LoadedModel implements AutoCloseable {
             Arena arena,
             ModelConfig config,
             Optional<StreamsConfig> streams,
+            List<String> adapterNames,
             Tokenizer tokenizer,
             boolean ownsTokenizer,
             Decoder decoder,
@@ -69,6 +70,7 @@ public final class LoadedModel implements AutoCloseable {
         this.arena = arena;
         this.config = config;
         this.streams = streams;
+        this.adapterNames = adapterNames;
         this.tokenizer = tokenizer;
         this.ownsTokenizer = ownsTokenizer;
         this.decoder = decoder;
@@ -98,21 +100,8 @@ public final class LoadedModel implements AutoCloseable {
             if (weights.roundedFromFp32()) {
                 options.listener().notice("the weights are fp32 and are rounded to bf16");
             }
-            Optional<Path> adapterPath = adapterDirectory(directory, options);
-            if (adapterPath.isEmpty()) {
-                return onDevice(devices, config, tokenizer, weights, Optional.empty(), options);
-            }
-            try (StreamsAdapter adapter = StreamsAdapter.open(adapterPath.get(), config)) {
-                if (adapter.dtype() != weights.dtype()) {
-                    throw new ModelFormatException(adapterPath.get() + "/streams.safetensors: the adapter is "
-                            + adapter.dtype() + ", expected the type that the model runs in, " + weights.dtype());
-                }
-                if (adapter.config().pruning().isPresent()) {
-                    options.listener()
-                            .notice(
-                                    "the streams adapter's tree pruning is not used: trees are cut by measured cost instead");
-                }
-                return onDevice(devices, config, tokenizer, weights, Optional.of(adapter), options);
+            try (Adapters adapters = Adapters.open(directory, config, weights, options)) {
+                return onDevice(devices, config, tokenizer, weights, adapters, options);
             }
         } catch (Throwable e) {
             tokenizer.close();
@@ -120,32 +109,24 @@ public final class LoadedModel implements AutoCloseable {
         }
     }
 
-    private static Optional<Path> adapterDirectory(Path directory, LoadOptions options) {
-        if (options.streamsDisabled()) {
-            return Optional.empty();
-        }
-        Path own = directory.resolve(STREAMS_DIRECTORY);
-        return options.streams().or(() -> Files.isDirectory(own) ? Optional.of(own) : Optional.empty());
-    }
-
     private static LoadedModel onDevice(
             DeviceSelection devices,
             ModelConfig config,
             Tokenizer tokenizer,
             ModelWeights weights,
-            Optional<StreamsAdapter> adapter,
+            Adapters adapters,
             LoadOptions options) {
         DeviceSelection.Choice choice = devices.open(options);
         String device = choice.device().description();
         try {
-            return onDevice(choice, config, tokenizer, weights, adapter, options);
+            return onDevice(choice, config, tokenizer, weights, adapters, options);
         } catch (InsufficientMemoryException e) {
             DeviceSelection.Choice host = devices.insteadOf(options, choice, device + ": " + e.getMessage())
                     .orElseThrow(() -> e);
             options.listener()
                     .notice("the host computes, since the GPU is too small: "
                             + host.note().orElse(""));
-            return onDevice(host, config, tokenizer, weights, adapter, options);
+            return onDevice(host, config, tokenizer, weights, adapters, options);
         }
     }
 
@@ -155,11 +136,11 @@ public final class LoadedModel implements AutoCloseable {
             ModelConfig config,
             Tokenizer tokenizer,
             ModelWeights weights,
-            Optional<StreamsAdapter> adapter,
+            Adapters adapters,
             LoadOptions options) {
         Arena arena = Arena.ofConfined();
         try {
-            return upload(choice, arena, config, tokenizer, weights, adapter, options);
+            return upload(choice, arena, config, tokenizer, weights, adapters, options);
         } catch (KernelException e) {
             TributaryException failure = KernelFailure.of(e);
             closeAfter(failure, choice.device(), arena);
@@ -193,11 +174,11 @@ public final class LoadedModel implements AutoCloseable {
             ModelConfig config,
             Tokenizer tokenizer,
             ModelWeights weights,
-            Optional<StreamsAdapter> adapter,
+            Adapters adapters,
             LoadOptions options) {
         Device device = choice.device();
         int context = contextTokens(config, options);
-        int gamma = adapter.map(a -> a.config().gamma()).orElse(0);
+        int gamma = adapters.config().map(StreamsConfig::gamma).orElse(0);
         int treeRows = Math.min(options.maxSequences() * Limits.MAX_TREE, MOST_TREE_ROWS);
         // Every node may carry streams, and so may the last row of every prompt.
         int streamRows = gamma * (treeRows + options.maxSequences());
@@ -207,7 +188,8 @@ public final class LoadedModel implements AutoCloseable {
                 streamRows,
                 gamma,
                 Limits.pages(context + Limits.MAX_TREE) + 1,
-                gamma == 0 ? 0 : Math.min(CANDIDATES, config.vocabularySize()));
+                gamma == 0 ? 0 : Math.min(CANDIDATES, config.vocabularySize()),
+                adapters.all().size());
 
         DType dtype = switch (weights.dtype()) {
             case F16 -> DType.F16;
@@ -215,12 +197,12 @@ public final class LoadedModel implements AutoCloseable {
         };
         long limit = options.memoryLimit() > 0 ? options.memoryLimit() : device.availableBytes();
         // All is known, and refused where it does not fit, before anything is uploaded.
-        DecoderWeights imagined = DecoderWeights.imagined(device, config, weights, adapter);
+        DecoderWeights imagined = DecoderWeights.imagined(device, config, weights, adapters.all());
         KvCache onePage = new KvCache(
                 MeasuringDevice.NO_ADDRESS, dtype, config.layers(), 1, config.keyValueHeads(), config.headDimension());
         long workspaceBytes = Decoder.requiredBytes(device, config, imagined, capacity, onePage, context);
         budget(limit, imagined.bytes(), workspaceBytes, onePage.byteSize(), capacity);
-        DecoderWeights uploaded = DecoderWeights.load(device, config, weights, adapter, options.listener());
+        DecoderWeights uploaded = DecoderWeights.load(device, config, weights, adapters.all(), options.listener());
         // A device that hands its memory out in blocks has less left than what was asked of it tells.
         long left = Math.min(limit, Math.addExact(uploaded.bytes(), device.availableBytes()));
         int cachePages = budget(left, uploaded.bytes(), workspaceBytes, onePage.byteSize(), capacity);
@@ -251,12 +233,14 @@ public final class LoadedModel implements AutoCloseable {
                 uploaded.bytes(),
                 cacheMemory.bytes(),
                 workspaceBytes,
-                adapter.map(LoadedModel::describe));
+                adapters.own(),
+                adapters.named());
         return new LoadedModel(
                 device,
                 arena,
                 config,
-                adapter.map(StreamsAdapter::config),
+                adapters.config(),
+                adapters.names(),
                 tokenizer,
                 true,
                 decoder,
@@ -291,21 +275,6 @@ public final class LoadedModel implements AutoCloseable {
         return String.format(java.util.Locale.ROOT, "%.1f MB", bytes / 1e6);
     }
 
-    private static ModelInfo.Streams describe(StreamsAdapter adapter) {
-        StreamsConfig config = adapter.config();
-        long embeddings = adapter.embeddings().elements();
-        long pruning = adapter.pruning()
-                .map(p -> p.down().elements() + p.up().elements())
-                .orElse(0L);
-        return new ModelInfo.Streams(
-                config.mode().toString(),
-                config.gamma(),
-                config.streamLayers(),
-                embeddings,
-                adapter.parameters() - embeddings - pruning,
-                pruning);
-    }
-
     /** {@return what is loaded} */
     public ModelInfo info() {
         return info;
@@ -327,6 +296,25 @@ public final class LoadedModel implements AutoCloseable {
 
     Optional<StreamsConfig> streams() {
         return streams;
+    }
+
+    /**
+     * The adapter that drafts for a request.
+     *
+     * @param options the request's
+     * @return its index; empty where the model has no streams of its own and the request names none
+     * @throws ConfigurationException when it names one that is not loaded
+     */
+    OptionalInt adapterOf(GenerationOptions options) {
+        String name = options.streams().orElse(Adapters.OWN);
+        int index = adapterNames.indexOf(name);
+        if (index < 0 && options.streams().isPresent()) {
+            throw new ConfigurationException("streams is \"" + name + "\", expected "
+                    + (info.namedStreams().isEmpty()
+                            ? "none: no adapter was loaded by name (LoadOptions.streams)"
+                            : "one of " + String.join(", ", info.namedStreams().keySet())));
+        }
+        return index < 0 ? OptionalInt.empty() : OptionalInt.of(index);
     }
 
     int gamma() {
@@ -386,6 +374,7 @@ public final class LoadedModel implements AutoCloseable {
                     scratch,
                     config,
                     streams,
+                    adapterNames,
                     tokenizer,
                     false,
                     rehearsing,

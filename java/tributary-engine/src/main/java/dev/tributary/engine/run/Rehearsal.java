@@ -62,7 +62,8 @@ final class Rehearsal {
             costs.observeVerify(1, 0, 0, 1_000_000);
             costs.observeVerify(NODES, 0, 0, 1_200_000);
             costs.observeDraft(Math.max(1, model.gamma()), 0, 300_000);
-            BudgetPolicy policy = new BudgetPolicy(costs, model.gamma());
+            BudgetPolicy policy =
+                    new BudgetPolicy(costs, model.gamma(), model.capacity().adapters());
             List<Speculation> kinds = model.gamma() == 0
                     ? List.of(Speculation.off())
                     : List.of(

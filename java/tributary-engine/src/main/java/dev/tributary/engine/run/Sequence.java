@@ -16,6 +16,7 @@ import dev.tributary.engine.tree.TokenTree;
 import dev.tributary.engine.tree.TreeBuilder;
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.function.IntPredicate;
 import org.jspecify.annotations.Nullable;
 
@@ -28,6 +29,8 @@ final class Sequence implements AutoCloseable {
     final Candidates candidates;
     final BudgetPolicy.Part part;
     final Sampling sampling;
+    /** The streams adapter that drafts, if one does. */
+    final int adapter;
 
     /** Index in the step being planned. */
     int index;
@@ -47,6 +50,7 @@ final class Sequence implements AutoCloseable {
     private final GenerationOptions options;
     private final IntPredicate endsText;
     private final int contextTokens;
+    private final boolean hasStreams;
     private final Detokenizer detokenizer;
     private final StopStrings stopStrings;
     private final int[] emitted = new int[Limits.MAX_PATH];
@@ -66,15 +70,18 @@ final class Sequence implements AutoCloseable {
             Candidates candidates,
             Tokenizer tokenizer,
             IntPredicate endToken,
-            int contextTokens) {
+            int contextTokens,
+            OptionalInt adapter) {
         this.request = request;
         this.cache = cache;
         this.promisedPages = promisedPages;
         this.candidates = candidates;
         this.contextTokens = contextTokens;
         options = request.options();
+        hasStreams = adapter.isPresent();
+        this.adapter = adapter.orElse(0);
         endsText = options.ignoreEndTokens() ? token -> false : endToken;
-        part = new BudgetPolicy.Part(tree, options.speculation());
+        part = new BudgetPolicy.Part(tree, hasStreams ? options.speculation() : Speculation.off(), this.adapter);
         sampling = new Sampling(
                 true, options.temperature(), options.topK(), options.topP(), options.minP(), options.seed(), 0);
         detokenizer = tokenizer.detokenizer(request.prompt());
@@ -99,7 +106,7 @@ final class Sequence implements AutoCloseable {
     }
 
     boolean speculates() {
-        return !(options.speculation().budget() instanceof Speculation.Budget.None);
+        return hasStreams && !(options.speculation().budget() instanceof Speculation.Budget.None);
     }
 
     /** Whether an accepted node without streams is followed by a drafting pass; else by a pass of one row. */

@@ -571,7 +571,8 @@ public final class Decoder {
                 .epilogue(epilogue)
                 .partColumns(linear.partColumns());
         if (linear.loraTable() != 0 && rows != Rows.MAIN) {
-            params.lora(linear.loraTable(), 1, linear.rank()).segments(steps.segments(), 1, steps.segmentCount());
+            params.lora(linear.loraTable(), capacity.adapters(), linear.rank())
+                    .segments(steps.segments(), capacity.segments(), steps.segmentCount());
         }
         return using(params);
     }
@@ -582,6 +583,7 @@ public final class Decoder {
                 .source(source)
                 .rowSource(steps.rowSource())
                 .embeddings(embeddings)
+                .rowEmbedding(steps.rowEmbedding())
                 .x(x);
     }
 

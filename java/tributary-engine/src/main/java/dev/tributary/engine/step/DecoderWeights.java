@@ -24,14 +24,14 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * A model's weights in a device's memory, in the layout that its kernels read, with the streams adapter's.
+ * A model's weights in a device's memory, in the layout that its kernels read, with those of its streams adapters.
  *
  * @param dtype the type that weights and KV cache have
  * @param embedding [V, h] packed
  * @param layers decoder layers
  * @param finalNorm [h]
  * @param head [V, h] packed; the embedding's memory when the two are tied
- * @param streams the adapter's weights, if there is one
+ * @param streams the adapters' weights, if there are any
  * @param bytes device memory in all
  */
 public record DecoderWeights(
@@ -71,7 +71,7 @@ public record DecoderWeights(
      * @param weight packed
      * @param bias [N] or none
      * @param parts columns of each part
-     * @param loraTable address of the LoRA table [1, parts]; 0 = none
+     * @param loraTable address of the LoRA table [adapters, parts]; 0 = none
      * @param rank greatest rank in the table
      */
     public record Linear(Tensor weight, Tensor bias, List<Integer> parts, long loraTable, int rank) {
@@ -83,8 +83,8 @@ public record DecoderWeights(
     /**
      * What only stream rows use.
      *
-     * @param config the adapter's description
-     * @param embeddings [γ, h]: P_1 … P_γ
+     * @param config what the adapters have in common: γ, layers, position
+     * @param embeddings [adapters · γ, h]: P_1 … P_γ of one adapter after another
      */
     public record Streams(StreamsConfig config, Tensor embeddings) {}
 
@@ -100,14 +100,14 @@ public record DecoderWeights(
      * @param device the device; nothing is allocated on it
      * @param config the architecture
      * @param weights the base
-     * @param adapter the streams, if any
+     * @param adapters the streams, if any: alike in γ, layers, position and type
      * @return the weights, not to be computed with
      */
     public static DecoderWeights imagined(
-            Device device, ModelConfig config, ModelWeights weights, Optional<StreamsAdapter> adapter) {
+            Device device, ModelConfig config, ModelWeights weights, List<StreamsAdapter> adapters) {
         try (MeasuringDevice measuring = new MeasuringDevice(device);
                 Arena arena = Arena.ofConfined()) {
-            return place(new Loader(measuring, arena, weights, LoadListener.SILENT, false), config, weights, adapter);
+            return place(new Loader(measuring, arena, weights, LoadListener.SILENT, false), config, weights, adapters);
         }
     }
 
@@ -117,7 +117,7 @@ public record DecoderWeights(
      * @param device the device
      * @param config the architecture
      * @param weights the base, mapped
-     * @param adapter the streams, mapped, if any
+     * @param adapters the streams, mapped, if any: alike in γ, layers, position and type
      * @param listener hears of progress
      * @return the weights; the files may be closed
      */
@@ -125,33 +125,39 @@ public record DecoderWeights(
             Device device,
             ModelConfig config,
             ModelWeights weights,
-            Optional<StreamsAdapter> adapter,
+            List<StreamsAdapter> adapters,
             LoadListener listener) {
         try (Arena arena = Arena.ofConfined()) {
-            return place(new Loader(device, arena, weights, listener, true), config, weights, adapter);
+            return place(new Loader(device, arena, weights, listener, true), config, weights, adapters);
         }
     }
 
     private static DecoderWeights place(
-            Loader loader, ModelConfig config, ModelWeights weights, Optional<StreamsAdapter> adapter) {
+            Loader loader, ModelConfig config, ModelWeights weights, List<StreamsAdapter> adapters) {
         Tensor embedding = loader.pack(Layout.PACKED, List.of(weights.embedding()));
         List<Layer> layers = new ArrayList<>();
         for (int i = 0; i < config.layers(); i++) {
             ModelWeights.Layer source = weights.layers().get(i);
             layers.add(new Layer(
                     loader.vector(source.inputNorm()),
-                    loader.linear(source, adapter, i, QKV),
+                    loader.linear(source, adapters, i, QKV),
                     source.queryNorm().map(loader::vector),
                     source.keyNorm().map(loader::vector),
-                    loader.linear(source, adapter, i, OUTPUT),
+                    loader.linear(source, adapters, i, OUTPUT),
                     loader.vector(source.postAttentionNorm()),
-                    loader.linear(source, adapter, i, GATE_UP),
-                    loader.linear(source, adapter, i, DOWN)));
+                    loader.linear(source, adapters, i, GATE_UP),
+                    loader.linear(source, adapters, i, DOWN)));
         }
         Tensor finalNorm = loader.vector(weights.finalNorm());
         Tensor head =
                 config.tiedEmbeddings() ? embedding : loader.pack(Layout.PACKED, List.of(weights.languageModelHead()));
-        Optional<Streams> streams = adapter.map(a -> new Streams(a.config(), loader.matrix(a.embeddings())));
+        Optional<Streams> streams = adapters.isEmpty()
+                ? Optional.empty()
+                : Optional.of(new Streams(
+                        adapters.getFirst().config(),
+                        loader.matrix(adapters.stream()
+                                .map(StreamsAdapter::embeddings)
+                                .toList())));
         loader.staging.close();
         return new DecoderWeights(
                 kernelType(weights.dtype()), embedding, layers, finalNorm, head, streams, loader.bytes);
@@ -206,7 +212,7 @@ public record DecoderWeights(
             staging = device.allocate(STAGING_BYTES);
         }
 
-        Linear linear(ModelWeights.Layer layer, Optional<StreamsAdapter> adapter, int index, Projection[] parts) {
+        Linear linear(ModelWeights.Layer layer, List<StreamsAdapter> adapters, int index, Projection[] parts) {
             List<WeightTensor> sources = new ArrayList<>();
             List<Integer> columns = new ArrayList<>();
             for (Projection part : parts) {
@@ -216,7 +222,7 @@ public record DecoderWeights(
             }
             Tensor weight = pack(layoutOf(parts), sources);
             Tensor bias = bias(layer, parts, columns);
-            return adapter.flatMap(a -> lora(a, index, parts))
+            return lora(adapters, index, parts)
                     .map(lora -> new Linear(weight, bias, columns, lora.address(), lora.rank()))
                     .orElseGet(() -> new Linear(weight, bias, columns, 0, 0));
         }
@@ -238,38 +244,33 @@ public record DecoderWeights(
 
         private record LoraTable(long address, int rank) {}
 
-        private Optional<LoraTable> lora(StreamsAdapter adapter, int layer, Projection[] parts) {
-            Optional<StreamsConfig.Lora> config = adapter.config().lora();
-            if (config.isEmpty()) {
-                return Optional.empty();
-            }
-            DType loraType = kernelType(adapter.dtype());
-            MemorySegment table = arena.allocate(parts.length * LoraEntry.BYTES, ALIGNMENT);
-            boolean any = false;
-            for (int part = 0; part < parts.length; part++) {
-                Optional<StreamsAdapter.LowRank> update = adapter.lora(layer, parts[part]);
-                if (update.isPresent()) {
-                    Tensor down =
-                            packAs(loraType, Layout.PACKED, List.of(update.get().down()));
-                    Tensor up =
-                            packAs(loraType, Layout.PACKED, List.of(update.get().up()));
-                    LoraEntry.write(
-                            table,
-                            part,
-                            down.address(),
-                            up.address(),
-                            config.get().rank(),
-                            config.get().scale(),
-                            loraType);
-                    any = true;
+        private Optional<LoraTable> lora(List<StreamsAdapter> adapters, int layer, Projection[] parts) {
+            MemorySegment table = arena.allocate((long) adapters.size() * parts.length * LoraEntry.BYTES, ALIGNMENT);
+            int greatestRank = 0;
+            for (int i = 0; i < adapters.size(); i++) {
+                StreamsAdapter adapter = adapters.get(i);
+                for (int part = 0; part < parts.length; part++) {
+                    Optional<StreamsAdapter.LowRank> update = adapter.lora(layer, parts[part]);
+                    if (update.isPresent()) {
+                        StreamsConfig.Lora config = adapter.config().lora().orElseThrow();
+                        write(table, i * parts.length + part, update.get(), config, kernelType(adapter.dtype()));
+                        greatestRank = Math.max(greatestRank, config.rank());
+                    }
                 }
             }
-            if (!any) {
+            if (greatestRank == 0) {
                 return Optional.empty();
             }
             DeviceMemory memory = allocate(table.byteSize());
             memory.write(0, table);
-            return Optional.of(new LoraTable(memory.address(), config.get().rank()));
+            return Optional.of(new LoraTable(memory.address(), greatestRank));
+        }
+
+        private void write(
+                MemorySegment table, int entry, StreamsAdapter.LowRank update, StreamsConfig.Lora config, DType type) {
+            Tensor down = packAs(type, Layout.PACKED, List.of(update.down()));
+            Tensor up = packAs(type, Layout.PACKED, List.of(update.up()));
+            LoraEntry.write(table, entry, down.address(), up.address(), config.rank(), config.scale(), type);
         }
 
         Tensor vector(WeightTensor source) {
@@ -279,15 +280,21 @@ public record DecoderWeights(
             return Tensor.vector(dtype, memory.address(), source.elements());
         }
 
-        Tensor matrix(WeightTensor source) {
-            DType type = kernelType(source.dtype());
-            DeviceMemory memory = allocate(source.elements() * type.byteSize());
-            fill(memory, 0, source);
+        /** Matrices of one type and width, one below another. */
+        Tensor matrix(List<WeightTensor> sources) {
+            DType type = kernelType(sources.getFirst().dtype());
+            DeviceMemory memory =
+                    allocate(sources.stream().mapToLong(WeightTensor::elements).sum() * type.byteSize());
+            long offset = 0;
+            for (WeightTensor source : sources) {
+                fill(memory, offset, source);
+                offset += source.elements() * type.byteSize();
+            }
             return Tensor.matrix(
                     type,
                     memory.address(),
-                    source.shape().get(0),
-                    source.shape().get(1));
+                    sources.stream().mapToLong(s -> s.shape().get(0)).sum(),
+                    sources.getFirst().shape().get(1));
         }
 
         Tensor pack(Layout layout, List<WeightTensor> sources) {

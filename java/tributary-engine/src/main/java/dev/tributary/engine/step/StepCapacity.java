@@ -12,11 +12,18 @@ import dev.tributary.engine.device.Limits;
  * @param gamma γ; 0 without streams
  * @param pages P: pages of one sequence
  * @param candidates tokens kept per stream row
+ * @param adapters streams adapters that its sequences may choose from; 0 without streams
  */
-public record StepCapacity(int sequences, int mainRows, int streamRows, int gamma, int pages, int candidates) {
+public record StepCapacity(
+        int sequences, int mainRows, int streamRows, int gamma, int pages, int candidates, int adapters) {
     /** {@return R + Q} */
     public int rows() {
         return mainRows + streamRows;
+    }
+
+    /** Runs of stream rows that have one adapter: with several to choose from, at most one for each sequence. */
+    int segments() {
+        return adapters > 1 ? sequences : 1;
     }
 
     int maskWords() {

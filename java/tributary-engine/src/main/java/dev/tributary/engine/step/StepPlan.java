@@ -48,6 +48,7 @@ public final class StepPlan {
     private final long pageTable;
     private final long tokens;
     private final long rowSource;
+    private final long rowEmbedding;
     private final long rowLogits;
     private final long logitRows;
     private final long streamLogitRows;
@@ -65,6 +66,8 @@ public final class StepPlan {
     private int usedMaskWords;
     private int mainLogits;
     private int lastPosition;
+    private int usedSegments;
+    private int segmentAdapter;
     private boolean needsLogits;
 
     /**
@@ -105,11 +108,12 @@ public final class StepPlan {
         pageTable = layout.ints((long) sequenceCapacity * capacity.pages());
         tokens = layout.ints(main);
         rowSource = layout.ints(streams);
+        rowEmbedding = layout.ints(streams);
         rowLogits = layout.ints(main);
         logitRows = layout.ints(rows);
         streamLogitRows = layout.ints(streams);
         logitCounts = layout.ints(3);
-        segments = layout.ints(SEGMENT_WORDS);
+        segments = layout.ints((long) SEGMENT_WORDS * capacity.segments());
         segmentCount = layout.ints(1);
         sampling = layout.bytes(sequenceCapacity * SamplingEntry.BYTES);
         // Never written again: all zeros is "no sliding window", and 0, 1, 2, … copies rows in order.
@@ -165,6 +169,7 @@ public final class StepPlan {
         usedMaskWords = 0;
         mainLogits = 0;
         lastPosition = 0;
+        usedSegments = 0;
         needsLogits = false;
     }
 
@@ -245,10 +250,12 @@ public final class StepPlan {
      * @param source row of the main states that the streams are inserted from
      * @param node the anchor's node (or index in its chunk), or −1 when it is committed
      * @param anchorPosition the anchor's position
+     * @param adapter the adapter whose streams they are
      * @return index of the first of γ stream rows
      */
-    public int addStreams(int sequence, int source, int node, int anchorPosition) {
+    public int addStreams(int sequence, int source, int node, int anchorPosition, int adapter) {
         int first = streamRows;
+        openSegment(adapter);
         for (int j = 1; j <= capacity.gamma(); j++) {
             int row = capacity.mainRows() + streamRows;
             putInt(rowSequence, row, sequence);
@@ -258,11 +265,27 @@ public final class StepPlan {
             putInt(rowStream, row, j);
             putWindow(row, anchorPosition);
             putInt(rowSource, streamRows, source);
+            putInt(rowEmbedding, streamRows, adapter * capacity.gamma() + j - 1);
             putInt(streamLogitRows, streamRows, row);
             streamRows++;
         }
+        endSegment();
         lastPosition = Math.max(lastPosition, anchorPosition);
         return first;
+    }
+
+    /** Rows that follow have this adapter: those of the segment before, or of a new one. */
+    private void openSegment(int adapter) {
+        if (usedSegments == 0 || adapter != segmentAdapter) {
+            putInt(segments, SEGMENT_WORDS * usedSegments, capacity.mainRows() + streamRows);
+            putInt(segments, SEGMENT_WORDS * usedSegments + 2, adapter);
+            usedSegments++;
+            segmentAdapter = adapter;
+        }
+    }
+
+    private void endSegment() {
+        putInt(segments, SEGMENT_WORDS * (usedSegments - 1) + 1, capacity.mainRows() + streamRows);
     }
 
     /**
@@ -314,10 +337,7 @@ public final class StepPlan {
         putInt(logitCounts, 0, mainLogits + streamRows);
         putInt(logitCounts, 1, mainLogits);
         putInt(logitCounts, 2, streamRows);
-        putInt(segments, 0, capacity.mainRows());
-        putInt(segments, 1, capacity.mainRows() + streamRows);
-        putInt(segments, 2, 0);
-        putInt(segmentCount, 0, streamRows > 0 ? 1 : 0);
+        putInt(segmentCount, 0, usedSegments);
         block.push();
     }
 
@@ -399,6 +419,11 @@ public final class StepPlan {
 
     long rowSource() {
         return address(rowSource);
+    }
+
+    /** Where the stream embedding of each stream row stands; 0 where there is one adapter only. */
+    long rowEmbedding() {
+        return capacity.adapters() > 1 ? address(rowEmbedding) : 0;
     }
 
     long rowLogits() {

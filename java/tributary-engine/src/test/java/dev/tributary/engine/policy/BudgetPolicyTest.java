@@ -31,11 +31,11 @@ class BudgetPolicyTest {
             path *= probability;
             tree.add(node - 1, node, path);
         }
-        return new BudgetPolicy.Part(tree, speculation);
+        return new BudgetPolicy.Part(tree, speculation, 0);
     }
 
     private static int decidedSize(PassCosts costs, float probability) {
-        BudgetPolicy policy = new BudgetPolicy(costs, GAMMA);
+        BudgetPolicy policy = new BudgetPolicy(costs, GAMMA, 1);
         TokenTree tree = new TokenTree();
         tree.reset(0);
         float path = 1;
@@ -43,7 +43,7 @@ class BudgetPolicyTest {
             path *= probability;
             tree.add(node - 1, node, path);
         }
-        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive());
+        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive(), 0);
         part.drafted(true);
         policy.decide(List.of(part), 0);
         return tree.size();
@@ -70,7 +70,7 @@ class BudgetPolicyTest {
 
     @Test
     void streamsRunOnAllNodesWhereRowsAreFreeAndDeferredWhereTheyAreNot() {
-        BudgetPolicy memoryBound = new BudgetPolicy(costs(1_000_000, 10, 400_000, 0.3), GAMMA);
+        BudgetPolicy memoryBound = new BudgetPolicy(costs(1_000_000, 10, 400_000, 0.3), GAMMA, 1);
         BudgetPolicy.Part everywhere = chain(0.9f, 5, Speculation.tree(5));
         memoryBound.decide(List.of(everywhere), 0);
         assertEquals(Speculation.Placement.ALL_NODES, everywhere.placement());
@@ -78,7 +78,7 @@ class BudgetPolicyTest {
             assertTrue(everywhere.isAnchor(node));
         }
 
-        BudgetPolicy arithmeticBound = new BudgetPolicy(costs(100_000, 100_000, 50_000, 0.5), GAMMA);
+        BudgetPolicy arithmeticBound = new BudgetPolicy(costs(100_000, 100_000, 50_000, 0.5), GAMMA, 1);
         BudgetPolicy.Part deferred = chain(0.9f, 5, Speculation.tree(5));
         arithmeticBound.decide(List.of(deferred), 0);
         assertEquals(Speculation.Placement.DEFERRED, deferred.placement());
@@ -87,7 +87,7 @@ class BudgetPolicyTest {
 
     @Test
     void aForcedPlacementIsKept() {
-        BudgetPolicy policy = new BudgetPolicy(costs(1, 1_000_000, 1, 0.3), GAMMA);
+        BudgetPolicy policy = new BudgetPolicy(costs(1, 1_000_000, 1, 0.3), GAMMA, 1);
         for (Speculation.Placement placement : List.of(
                 Speculation.Placement.ALL_NODES, Speculation.Placement.CHOSEN_NODES, Speculation.Placement.DEFERRED)) {
             BudgetPolicy.Part part = chain(0.6f, 5, Speculation.tree(5).withPlacement(placement));
@@ -98,9 +98,9 @@ class BudgetPolicyTest {
 
     @Test
     void draftingPausesWhereItDoesNotPayAndTriesAgain() {
-        BudgetPolicy policy = new BudgetPolicy(costs(1_000, 1_000_000, 3_000_000, 0.9), GAMMA);
+        BudgetPolicy policy = new BudgetPolicy(costs(1_000, 1_000_000, 3_000_000, 0.9), GAMMA, 1);
         TokenTree tree = new TokenTree();
-        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive());
+        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive(), 0);
         int drafts = 0;
         for (int pass = 0; pass < 1000; pass++) {
             tree.reset(0);

@@ -73,7 +73,7 @@ class AttentionFixtureTest {
             int gamma = extent(streamQuery, 1);
             int anchorCount = extent(anchors, 0);
             int pages = Limits.pages(prefix + nodes);
-            StepCapacity capacity = new StepCapacity(1, nodes, gamma * anchorCount, gamma, pages, 1);
+            StepCapacity capacity = new StepCapacity(1, nodes, gamma * anchorCount, gamma, pages, 1, 1);
             StepPlan plan = new StepPlan(device, arena, capacity, StreamsConfig.Position.OFFSET, OptionalInt.empty());
 
             SequenceCache sequence = new SequenceCache(new PagePool(pages), pages);
@@ -90,7 +90,7 @@ class AttentionFixtureTest {
             plan.addTree(tree);
             for (int i = 0; i < anchorCount; i++) {
                 int node = anchors.data().get(JAVA_INT_UNALIGNED, (long) i * Integer.BYTES);
-                plan.addStreams(index, node, node, prefix + tree.depth(node));
+                plan.addStreams(index, node, node, prefix + tree.depth(node), 0);
             }
             plan.finish();
 

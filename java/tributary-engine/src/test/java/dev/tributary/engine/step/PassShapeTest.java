@@ -9,7 +9,7 @@ import java.util.Set;
 import org.junit.jupiter.api.Test;
 
 class PassShapeTest {
-    private static final StepCapacity CAPACITY = new StepCapacity(8, 768, 4 * 520, 4, 67, 16);
+    private static final StepCapacity CAPACITY = new StepCapacity(8, 768, 4 * 520, 4, 67, 16, 1);
 
     @Test
     void boundsHoldThePassAndNeverExceedTheCapacity() {
@@ -52,7 +52,7 @@ class PassShapeTest {
 
     @Test
     void withoutStreamsThereAreNone() {
-        StepCapacity plain = new StepCapacity(1, 384, 0, 0, 65, 0);
+        StepCapacity plain = new StepCapacity(1, 384, 0, 0, 65, 0, 0);
         assertEquals(0, PassShape.verifying(plain, 7, 0, 100, true, false).streamRows());
     }
 

@@ -35,7 +35,7 @@ class SplitWholeModelTest extends WholeModelTest {
         int sequence = plan.openSequence(model.cache);
         plan.addTree(tree);
         for (int node = 0; node < anchors; node++) {
-            plan.addStreams(sequence, node, node, model.cache.length() + tree.depth(node));
+            plan.addStreams(sequence, node, node, model.cache.length() + tree.depth(node), 0);
         }
         plan.choose(sequence, new Sampling(true, 0f, 0, 1f, 0f, 0, 0), 0);
         if (logits) {

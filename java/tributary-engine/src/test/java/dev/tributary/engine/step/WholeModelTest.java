@@ -58,12 +58,12 @@ class WholeModelTest {
             try (WeightFiles files = WeightFiles.open(model(name));
                     StreamsHandle streams = new StreamsHandle(withStreams, name, config)) {
                 ModelWeights weights = ModelWeights.of(config, files);
-                DecoderWeights uploaded =
-                        DecoderWeights.load(device, config, weights, streams.adapter, LoadListener.SILENT);
+                DecoderWeights uploaded = DecoderWeights.load(
+                        device, config, weights, streams.adapter.stream().toList(), LoadListener.SILENT);
                 int gamma = streams.adapter.map(a -> a.config().gamma()).orElse(0);
                 int pages = Limits.pages(rows);
-                StepCapacity capacity =
-                        new StepCapacity(1, rows, gamma * anchors, gamma, pages, gamma == 0 ? 0 : CANDIDATES);
+                StepCapacity capacity = new StepCapacity(
+                        1, rows, gamma * anchors, gamma, pages, gamma == 0 ? 0 : CANDIDATES, gamma == 0 ? 0 : 1);
                 KvCache shape = new KvCache(
                         0, uploaded.dtype(), config.layers(), pages, config.keyValueHeads(), config.headDimension());
                 KvCache kv = new KvCache(
@@ -242,7 +242,7 @@ class WholeModelTest {
                 plan.wantLogits(first + ids.length - 1);
                 List<Integer> streamRows = new ArrayList<>();
                 for (int anchor : anchors) {
-                    streamRows.add(plan.addStreams(sequence, first + anchor, anchor, anchor));
+                    streamRows.add(plan.addStreams(sequence, first + anchor, anchor, anchor, 0));
                 }
                 plan.finish();
                 model.decoder.verify(true);
@@ -255,7 +255,7 @@ class WholeModelTest {
                 int again = draft.openSequence(model.cache);
                 streamRows.clear();
                 for (int anchor : anchors) {
-                    streamRows.add(draft.addStreams(again, first + anchor, -1, anchor));
+                    streamRows.add(draft.addStreams(again, first + anchor, -1, anchor, 0));
                 }
                 draft.finish();
                 model.decoder.draft();

@@ -23,6 +23,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     uint64_t row_source;
  *     trib_tensor embeddings;
  *     trib_tensor x;
+ *     uint64_t row_embedding;
  * }
  * }
  */
@@ -39,7 +40,8 @@ public class trib_insert_streams_params {
         trib_tensor.layout().withName("source"),
         Tributary.C_LONG.withName("row_source"),
         trib_tensor.layout().withName("embeddings"),
-        trib_tensor.layout().withName("x")
+        trib_tensor.layout().withName("x"),
+        Tributary.C_LONG.withName("row_embedding")
     ).withName("trib_insert_streams_params");
 
     /**
@@ -355,6 +357,50 @@ public class trib_insert_streams_params {
      */
     public static void x(MemorySegment struct, MemorySegment fieldValue) {
         MemorySegment.copy(fieldValue, 0L, struct, x$OFFSET, x$LAYOUT.byteSize());
+    }
+
+    private static final OfLong row_embedding$LAYOUT = (OfLong)$LAYOUT.select(groupElement("row_embedding"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t row_embedding
+     * }
+     */
+    public static final OfLong row_embedding$layout() {
+        return row_embedding$LAYOUT;
+    }
+
+    private static final long row_embedding$OFFSET = $LAYOUT.byteOffset(groupElement("row_embedding"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t row_embedding
+     * }
+     */
+    public static final long row_embedding$offset() {
+        return row_embedding$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t row_embedding
+     * }
+     */
+    public static long row_embedding(MemorySegment struct) {
+        return struct.get(row_embedding$LAYOUT, row_embedding$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t row_embedding
+     * }
+     */
+    public static void row_embedding(MemorySegment struct, long fieldValue) {
+        struct.set(row_embedding$LAYOUT, row_embedding$OFFSET, fieldValue);
     }
 
     /**
