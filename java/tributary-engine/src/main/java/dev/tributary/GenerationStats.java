@@ -13,6 +13,7 @@ import java.util.Arrays;
  */
 public final class GenerationStats {
     private final int promptTokens;
+    private final int sharedPromptTokens;
     private final int tokens;
     private final int passes;
     private final long draftedTokens;
@@ -34,6 +35,7 @@ public final class GenerationStats {
      */
     GenerationStats(RequestCounters source) {
         promptTokens = source.promptTokens;
+        sharedPromptTokens = source.sharedTokens;
         tokens = source.tokens;
         passes = source.passes;
         draftedTokens = source.draftedTokens;
@@ -52,6 +54,11 @@ public final class GenerationStats {
     /** {@return tokens of the prompt} */
     public int promptTokens() {
         return promptTokens;
+    }
+
+    /** {@return those among them that other generations had computed already, so that they were not read again} */
+    public int sharedPromptTokens() {
+        return sharedPromptTokens;
     }
 
     /** {@return generated tokens, an end token included} */

@@ -192,7 +192,12 @@ public final class LanguageModel implements AutoCloseable {
         Totals totals = observation.totals();
         int pages = model.pages().capacity();
         return new ModelStats(
-                engine.submitted(), queued, pages, pages - model.pages().available(), totals);
+                engine.submitted(),
+                queued,
+                pages,
+                pages - model.pages().available(),
+                model.pages().cached(),
+                totals);
     }
 
     /**

@@ -21,6 +21,7 @@ public final class LoadOptions {
     private final Optional<Path> streams;
     private final boolean streamsDisabled;
     private final Map<String, Path> namedStreams;
+    private final boolean prefixSharing;
     private final LoadListener listener;
 
     private LoadOptions(Builder builder) {
@@ -32,6 +33,7 @@ public final class LoadOptions {
         streams = builder.streams;
         streamsDisabled = builder.streamsDisabled;
         namedStreams = Collections.unmodifiableMap(new LinkedHashMap<>(builder.namedStreams));
+        prefixSharing = builder.prefixSharing;
         listener = builder.listener;
     }
 
@@ -85,6 +87,11 @@ public final class LoadOptions {
         return namedStreams;
     }
 
+    /** {@return whether texts that begin alike share what was computed of it} */
+    public boolean prefixSharing() {
+        return prefixSharing;
+    }
+
     /** {@return who hears of progress} */
     public LoadListener listener() {
         return listener;
@@ -104,6 +111,7 @@ public final class LoadOptions {
         private Optional<Path> streams = Optional.empty();
         private boolean streamsDisabled;
         private final Map<String, Path> namedStreams = new LinkedHashMap<>();
+        private boolean prefixSharing = true;
         private LoadListener listener = LoadListener.SILENT;
 
         private Builder() {}
@@ -213,6 +221,19 @@ public final class LoadOptions {
         public Builder withoutStreams() {
             streams = Optional.empty();
             streamsDisabled = true;
+            return this;
+        }
+
+        /**
+         * Whether generations whose prompts or texts begin alike share what was computed of the common part. It changes no
+         * text, and what is kept beyond its generation gives way as soon as memory is wanted. How long a prompt takes then
+         * tells whether another began like it: turn it off where that must not be known.
+         *
+         * @param value whether; true is the default
+         * @return this
+         */
+        public Builder prefixSharing(boolean value) {
+            prefixSharing = value;
             return this;
         }
 

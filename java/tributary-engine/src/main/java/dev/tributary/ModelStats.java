@@ -12,6 +12,7 @@ public final class ModelStats {
     private final int queued;
     private final int pages;
     private final int pagesInUse;
+    private final int pagesCached;
     private final Totals totals;
 
     /**
@@ -19,11 +20,12 @@ public final class ModelStats {
      *
      * @param totals a copy that nobody changes
      */
-    ModelStats(long submitted, int queued, int pages, int pagesInUse, Totals totals) {
+    ModelStats(long submitted, int queued, int pages, int pagesInUse, int pagesCached, Totals totals) {
         this.submitted = submitted;
         this.queued = queued;
         this.pages = pages;
         this.pagesInUse = pagesInUse;
+        this.pagesCached = pagesCached;
         this.totals = totals;
     }
 
@@ -61,6 +63,17 @@ public final class ModelStats {
     /** {@return tokens of prompts that were read} */
     public long promptTokens() {
         return totals.promptTokens;
+    }
+
+    /** {@return tokens of prompts that were not read, since other generations had computed them} */
+    public long sharedPromptTokens() {
+        return totals.sharedTokens;
+    }
+
+    /** {@return the share of all prompt tokens that were found computed; 0 before the first} */
+    public double prefixHitRate() {
+        long all = totals.sharedTokens + totals.promptTokens;
+        return all == 0 ? 0 : totals.sharedTokens / (double) all;
     }
 
     /** {@return generated tokens, end tokens included} */
@@ -116,6 +129,11 @@ public final class ModelStats {
     /** {@return pages of the KV cache that generations hold} */
     public int pagesInUse() {
         return pagesInUse;
+    }
+
+    /** {@return pages that no generation holds and that keep what was computed, until they are wanted} */
+    public int pagesCached() {
+        return pagesCached;
     }
 
     /** {@return time in steps, whole} */

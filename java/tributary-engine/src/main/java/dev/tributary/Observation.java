@@ -115,6 +115,7 @@ final class Observation implements EngineObserver {
         event.sequences = step.sequences;
         event.decodingSequences = step.decoding;
         event.promptTokens = step.promptTokens;
+        event.sharedPromptTokens = step.sharedTokens;
         event.draftedTokens = step.drafted;
         event.acceptedTokens = step.accepted;
         event.tokens = step.tokens;
@@ -122,6 +123,7 @@ final class Observation implements EngineObserver {
         event.streamRows = step.streamRows;
         event.queuedRequests = step.queued;
         event.pagesInUse = step.pagesInUse;
+        event.pagesCached = step.pagesCached;
         event.pages = step.pages;
         event.forward = step.forwardNanos;
         event.verify = step.verifyNanos;
@@ -159,6 +161,7 @@ final class Observation implements EngineObserver {
         event.outcome = outcome;
         GenerationStats stats = request.counters(GenerationStats::new);
         event.promptTokens = stats.promptTokens();
+        event.sharedPromptTokens = stats.sharedPromptTokens();
         event.tokens = stats.tokens();
         event.passes = stats.passes();
         event.draftedTokens = stats.draftedTokens();

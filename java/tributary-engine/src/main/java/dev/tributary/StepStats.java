@@ -12,6 +12,7 @@ public final class StepStats {
     private final int sequences;
     private final int decodingSequences;
     private final int promptTokens;
+    private final int sharedPromptTokens;
     private final int draftedTokens;
     private final int acceptedTokens;
     private final int tokens;
@@ -19,6 +20,7 @@ public final class StepStats {
     private final int streamRows;
     private final int queuedRequests;
     private final int pagesInUse;
+    private final int pagesCached;
     private final int pages;
     private final Duration total;
     private final Duration forward;
@@ -29,6 +31,7 @@ public final class StepStats {
         sequences = source.sequences;
         decodingSequences = source.decoding;
         promptTokens = source.promptTokens;
+        sharedPromptTokens = source.sharedTokens;
         draftedTokens = source.drafted;
         acceptedTokens = source.accepted;
         tokens = source.tokens;
@@ -36,6 +39,7 @@ public final class StepStats {
         streamRows = source.streamRows;
         queuedRequests = source.queued;
         pagesInUse = source.pagesInUse;
+        pagesCached = source.pagesCached;
         pages = source.pages;
         total = Duration.ofNanos(source.totalNanos);
         forward = Duration.ofNanos(source.forwardNanos);
@@ -56,6 +60,11 @@ public final class StepStats {
     /** {@return tokens of prompts that were read} */
     public int promptTokens() {
         return promptTokens;
+    }
+
+    /** {@return tokens of prompts that need not be read, since other generations had computed them} */
+    public int sharedPromptTokens() {
+        return sharedPromptTokens;
     }
 
     /** {@return drafted nodes of all token trees, roots left out} */
@@ -91,6 +100,11 @@ public final class StepStats {
     /** {@return pages of the KV cache that generations held after it} */
     public int pagesInUse() {
         return pagesInUse;
+    }
+
+    /** {@return pages that no generation holds and that keep what was computed, until they are wanted} */
+    public int pagesCached() {
+        return pagesCached;
     }
 
     /** {@return pages of the KV cache} */

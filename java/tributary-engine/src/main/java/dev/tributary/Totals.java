@@ -10,6 +10,7 @@ final class Totals {
     long cancelled;
     long failed;
     long promptTokens;
+    long sharedTokens;
     long tokens;
     long passTokens;
     long steps;
@@ -35,6 +36,7 @@ final class Totals {
         cancelled = other.cancelled;
         failed = other.failed;
         promptTokens = other.promptTokens;
+        sharedTokens = other.sharedTokens;
         tokens = other.tokens;
         passTokens = other.passTokens;
         steps = other.steps;
@@ -69,6 +71,7 @@ final class Totals {
     void add(StepFigures step) {
         steps++;
         promptTokens += step.promptTokens;
+        sharedTokens += step.sharedTokens;
         stepNanos += step.totalNanos;
         forwardNanos += step.forwardNanos;
         verifyNanos += step.verifyNanos;

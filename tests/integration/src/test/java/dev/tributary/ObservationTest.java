@@ -101,7 +101,9 @@ final class ObservationTest {
         assertEquals(7, stats.submittedRequests());
         assertEquals(0, stats.pagesInUse());
         assertTrue(stats.steps() > 0 && stats.stepping().toNanos() > 0, stats::toString);
-        assertTrue(stats.promptTokens() >= sumOf(generations, GenerationStats::promptTokens), stats::toString);
+        assertTrue(
+                stats.promptTokens() + stats.sharedPromptTokens() >= sumOf(generations, GenerationStats::promptTokens),
+                stats::toString);
         assertTrue(stats.stepping().compareTo(stats.forward()) > 0, stats::toString);
     }
 
@@ -137,7 +139,9 @@ final class ObservationTest {
                 steps.stream().mapToLong(StepStats::decodingSequences).sum());
         assertEquals(
                 sumOf(generations, GenerationStats::promptTokens),
-                steps.stream().mapToLong(StepStats::promptTokens).sum());
+                steps.stream()
+                        .mapToLong(step -> step.promptTokens() + step.sharedPromptTokens())
+                        .sum());
         for (StepStats step : steps) {
             assertTrue(step.sequences() <= 4, step::toString);
             assertEquals(step.mainRows(), step.draftedTokens() + step.decodingSequences() + step.promptTokens());

@@ -38,10 +38,12 @@ import picocli.CommandLine.Option;
             "Part tasks: every task with speculation and without, each on a model loaded anew, then all tasks in turns on"
                     + " one (mixed).",
             "Part passes: plain decoding of a random Llama of about 500 MB beside the machine's read bandwidth, and passes"
-                    + " of up to 32 rows against passes of one."
+                    + " of up to 32 rows against passes of one.",
+            "Part prefix: prefill of a prompt that begins as another did, against that other's."
         })
 public final class HostBenchmark implements Callable<Integer> {
     private static final long RANDOM_MODEL_BYTES = 500_000_000;
+    private static final int PREFIX_TOKENS = 1000;
 
     @Option(names = "--model", paramLabel = "DIR", description = "Model; left out: the bundled models/demo.")
     private Path model = Path.of(System.getProperty("tributary.root", "."), "models", "demo");
@@ -83,7 +85,7 @@ public final class HostBenchmark implements Callable<Integer> {
     @Option(
             names = "--part",
             paramLabel = "PART",
-            description = "Measure these parts only: tasks, passes; may be given several times (default: both).")
+            description = "Measure these parts only: tasks, passes, prefix; may be given several times (default: all).")
     private List<Part> parts = List.of(Part.values());
 
     @Option(names = "--json", paramLabel = "FILE", description = "Write the figures as JSON.")
@@ -103,7 +105,8 @@ public final class HostBenchmark implements Callable<Integer> {
     /** What can be measured by itself. */
     enum Part {
         TASKS,
-        PASSES;
+        PASSES,
+        PREFIX;
 
         @Override
         public String toString() {
@@ -137,6 +140,9 @@ public final class HostBenchmark implements Callable<Integer> {
         }
         if (parts.contains(Part.PASSES)) {
             passes(figures);
+        }
+        if (parts.contains(Part.PREFIX)) {
+            prefix(figures);
         }
         json.ifPresent(file -> JsonFile.write(file, figures));
         if (!lossless) {
@@ -207,8 +213,31 @@ public final class HostBenchmark implements Callable<Integer> {
         }
     }
 
+    /** Prompts come again and again, and each is to be read. */
     private LoadOptions.Builder host() {
-        return LoadOptions.builder().device("host").threads(threads);
+        return LoadOptions.builder().device("host").threads(threads).prefixSharing(false);
+    }
+
+    private void prefix(Map<String, Object> figures) {
+        LoadOptions load = host().prefixSharing(true).build();
+        try (LanguageModel loaded = LanguageModel.load(model, load)) {
+            PrefixCosts costs = new PrefixCosts(loaded, rounds);
+            costs.measure(PREFIX_TOKENS); // Java compiles
+            PrefixCosts.Cost cost = costs.measure(PREFIX_TOKENS);
+            figures.put("prefix", cost.figures());
+            out.printf(
+                    Locale.ROOT,
+                    "%nPrefill behind a shared prefix of %d tokens%n%n%-24s%8d rows%10.2f ms%n%-24s%8d rows%10.2f ms,"
+                            + " %.1f times cheaper%n",
+                    cost.prefixTokens(),
+                    "the first prompt",
+                    cost.firstTokens(),
+                    cost.firstMillis(),
+                    "the second",
+                    cost.secondRows(),
+                    cost.secondMillis(),
+                    cost.cheaper());
+        }
     }
 
     private void measure(RandomLlama llama, Path directory, LoadOptions load, Map<String, Object> figures) {

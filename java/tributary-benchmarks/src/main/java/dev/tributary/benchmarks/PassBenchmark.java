@@ -208,6 +208,7 @@ public final class PassBenchmark implements Callable<Integer> {
                     (System.nanoTime() - begin) / 1e9);
             if (parts.contains(Part.SINGLE)) {
                 LoadOptions load = LoadOptions.builder()
+                        .prefixSharing(false)
                         .device(device)
                         .contextTokens(longest)
                         .build();
@@ -217,6 +218,7 @@ public final class PassBenchmark implements Callable<Integer> {
             }
             if (parts.contains(Part.BATCH) && shape.equals(shapes.getFirst())) {
                 LoadOptions load = LoadOptions.builder()
+                        .prefixSharing(false)
                         .device(device)
                         .contextTokens(ForcedPasses.BATCH_CONTEXT)
                         .maxSequences(batches.stream()

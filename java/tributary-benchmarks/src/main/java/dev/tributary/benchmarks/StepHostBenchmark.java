@@ -2,6 +2,7 @@
 package dev.tributary.benchmarks;
 
 import dev.tributary.Speculation;
+import dev.tributary.engine.cache.CacheMemory;
 import dev.tributary.engine.cache.PagePool;
 import dev.tributary.engine.cache.SequenceCache;
 import dev.tributary.engine.device.HostDevice;
@@ -96,7 +97,7 @@ public class StepHostBenchmark {
                 sequences, PREFILL_ROWS + treeRows, STREAMS * (treeRows + sequences), STREAMS, PAGES, WIDTH, 1);
         plan = new StepPlan(device, arena, capacity, StreamsConfig.Position.OFFSET, OptionalInt.empty());
         results = new StepResults(device, capacity);
-        PagePool pool = new PagePool(sequences * PAGES);
+        PagePool pool = new PagePool(new CacheMemory(device.allocate(1), 1, sequences * PAGES, 1), false);
         Random random = new Random(1);
         for (int i = 0; i < sequences; i++) {
             SequenceCache cache = new SequenceCache(pool, PAGES);

@@ -167,6 +167,7 @@ public final class TaskBenchmark implements Callable<Integer> {
             List<Map<String, Object>> rows,
             Map<String, Object> figures) {
         LoadOptions load = LoadOptions.builder()
+                .prefixSharing(false)
                 .device(device)
                 .maxSequences(Math.max(batch, LoadOptions.defaults().maxSequences()))
                 .build();

@@ -93,7 +93,7 @@ final class EvaluateCommand implements Callable<Integer> {
         file.ifPresent(JsonFile::checkWritable);
         List<Example> examples = dataset.examples();
         String started = Instant.now().truncatedTo(ChronoUnit.SECONDS).toString();
-        try (LanguageModel loaded = model.load(terminal, batch)) {
+        try (LanguageModel loaded = model.loadToMeasure(terminal, batch)) {
             Report report = measure(loaded, options, examples);
             Map<String, Object> figures = new LinkedHashMap<>(report.figures());
             figures.put("data", dataset.file().toString());

@@ -130,6 +130,14 @@ final class LiveView implements AutoCloseable {
             return whole == 0 ? 0 : part / (double) whole;
         }
 
+        private long read() {
+            return now.promptTokens() - before.promptTokens();
+        }
+
+        private long shared() {
+            return now.sharedPromptTokens() - before.sharedPromptTokens();
+        }
+
         private double tokensPerPass() {
             double tokens = now.tokensPerPass() * now.passes() - before.tokensPerPass() * before.passes();
             return passes() == 0 ? 0 : tokens / passes();
@@ -186,7 +194,12 @@ final class LiveView implements AutoCloseable {
             lines.add(row(
                     "pages",
                     "  " + bar(ratio(now.pagesInUse(), now.pages())) + " " + Figures.count(now.pagesInUse()) + " of "
-                            + Figures.count(now.pages())));
+                            + Figures.count(now.pages()) + " · " + Figures.count(now.pagesCached()) + " cached"));
+            lines.add(row(
+                    "prompts",
+                    Figures.rate(perSecond(read())) + " tokens/s read · "
+                            + share(ratio(shared(), read() + shared())).strip()
+                            + " shared"));
             lines.add(row(
                     "step",
                     milliseconds(now.stepping(), before.stepping()) + " ms: forward "

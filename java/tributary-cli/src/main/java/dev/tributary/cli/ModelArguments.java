@@ -65,13 +65,31 @@ final class ModelArguments {
         private boolean none;
     }
 
+    @Option(
+            names = "--no-prefix-sharing",
+            order = 16,
+            description = "Read every prompt from its first token, even where others began like it.")
+    private boolean noPrefixSharing;
+
     /**
      * Loads the model; notices and, where somebody watches, progress go to the terminal.
      *
      * @param maxSequences sequences that one step may hold
      */
     LanguageModel load(Terminal terminal, int maxSequences) {
-        LoadOptions.Builder options = LoadOptions.builder().maxSequences(maxSequences);
+        return load(terminal, LoadOptions.builder().maxSequences(maxSequences).prefixSharing(!noPrefixSharing));
+    }
+
+    /**
+     * Likewise, for measuring: a prompt that comes again is read again.
+     *
+     * @param maxSequences sequences that one step may hold
+     */
+    LanguageModel loadToMeasure(Terminal terminal, int maxSequences) {
+        return load(terminal, LoadOptions.builder().maxSequences(maxSequences).prefixSharing(false));
+    }
+
+    private LanguageModel load(Terminal terminal, LoadOptions.Builder options) {
         device.ifPresent(value -> Usage.check(command, "--device", () -> options.device(value)));
         threads.ifPresent(value -> Usage.check(command, "--threads", () -> options.threads(value)));
         context.ifPresent(value -> Usage.check(command, "--context", () -> options.contextTokens(value)));

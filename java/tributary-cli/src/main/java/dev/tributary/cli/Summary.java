@@ -16,8 +16,14 @@ final class Summary {
                 Figures.count(stats.passes(), "pass"),
                 Figures.ratio(stats.tokensPerPass()) + " tokens/pass",
                 Figures.rate(stats.tokensPerSecond()) + " tokens/s",
-                "prefill of " + Figures.count(stats.promptTokens(), "token") + " in " + Figures.time(stats.prefill()),
+                "prefill of " + Figures.count(stats.promptTokens(), "token") + shared(stats) + " in "
+                        + Figures.time(stats.prefill()),
                 reason(finish));
+    }
+
+    private static String shared(GenerationStats stats) {
+        int shared = stats.sharedPromptTokens();
+        return shared == 0 ? "" : ", " + Figures.count(shared) + " of them shared,";
     }
 
     /** {@return the sums of runs that were alone} */

@@ -10,6 +10,7 @@ import static org.bytedeco.cuda.global.cudart.cudaInitDeviceFlagsAreValid;
 import static org.bytedeco.cuda.global.cudart.cudaMalloc;
 import static org.bytedeco.cuda.global.cudart.cudaMemGetInfo;
 import static org.bytedeco.cuda.global.cudart.cudaMemcpyAsync;
+import static org.bytedeco.cuda.global.cudart.cudaMemcpyDeviceToDevice;
 import static org.bytedeco.cuda.global.cudart.cudaMemcpyDeviceToHost;
 import static org.bytedeco.cuda.global.cudart.cudaMemcpyHostToDevice;
 import static org.bytedeco.cuda.global.cudart.cudaMemsetAsync;
@@ -284,6 +285,20 @@ final class CudaDevice implements Device {
         public void read(long offset, MemorySegment target) {
             Objects.checkFromIndexSize(offset, target.byteSize(), bytes);
             device.staging.read(address + offset, target);
+        }
+
+        @Override
+        public void copy(long from, long to, long count) {
+            Objects.checkFromIndexSize(from, count, bytes);
+            Objects.checkFromIndexSize(to, count, bytes);
+            CudaCalls.check(
+                    cudaMemcpyAsync(
+                            new Address(address + to),
+                            new Address(address + from),
+                            count,
+                            cudaMemcpyDeviceToDevice,
+                            device.stream),
+                    "cudaMemcpyAsync");
         }
 
         @Override

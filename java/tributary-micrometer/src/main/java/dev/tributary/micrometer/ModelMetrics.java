@@ -57,6 +57,7 @@ import java.util.function.ToDoubleFunction;
  * <tr><td>requests.per.token</td><td>timer</td><td>time</td><td>decoding time per generated token, of requests with more
  * than one token</td></tr>
  * <tr><td>tokens.prompt</td><td>counter</td><td>tokens</td><td>tokens of prompts that were read</td></tr>
+ * <tr><td>tokens.prompt.shared</td><td>counter</td><td>tokens</td><td>tokens of prompts that others had computed</td></tr>
  * <tr><td>tokens.generated</td><td>counter</td><td>tokens</td><td>tokens that became text</td></tr>
  * <tr><td>tokens.drafted</td><td>counter</td><td>tokens</td><td>drafted tokens that were verified</td></tr>
  * <tr><td>tokens.accepted</td><td>counter</td><td>tokens</td><td>drafted tokens that were accepted</td></tr>
@@ -65,6 +66,7 @@ import java.util.function.ToDoubleFunction;
  * <tr><td>acceptance</td><td>gauge</td><td>share</td><td>share of passes that accepted at least so many drafted tokens,
  * since loading; tag {@code depth}: 1 to γ, of models with streams</td></tr>
  * <tr><td>pages.used</td><td>gauge</td><td>pages</td><td>pages of the KV cache that texts hold</td></tr>
+ * <tr><td>pages.cached</td><td>gauge</td><td>pages</td><td>pages that no text holds and that keep a known prefix</td></tr>
  * <tr><td>pages</td><td>gauge</td><td>pages</td><td>pages of the KV cache</td></tr>
  * <tr><td>step</td><td>timer</td><td>time</td><td>steps, whole</td></tr>
  * <tr><td>step.phase</td><td>timer</td><td>time</td><td>parts of a step; tag {@code phase}: {@code forward},
@@ -146,12 +148,22 @@ public final class ModelMetrics implements MeterBinder, AutoCloseable {
             gauge("requests.queued", "requests", "Requests that wait", ModelStats::queuedRequests);
             gauge("requests.running", "requests", "Requests that are being generated", ModelStats::runningRequests);
             counter("tokens.prompt", "tokens", "Tokens of prompts that were read", ModelStats::promptTokens);
+            counter(
+                    "tokens.prompt.shared",
+                    "tokens",
+                    "Tokens of prompts that others had computed",
+                    ModelStats::sharedPromptTokens);
             counter("tokens.generated", "tokens", "Tokens that became text", ModelStats::tokens);
             counter("tokens.drafted", "tokens", "Drafted tokens that were verified", ModelStats::draftedTokens);
             counter("tokens.accepted", "tokens", "Drafted tokens that were accepted", ModelStats::acceptedTokens);
             counter("passes", "passes", "Verified token trees", ModelStats::passes);
             gauge("tokens.per.pass", "tokens", "Generated tokens in a pass", ModelStats::tokensPerPass);
             gauge("pages.used", "pages", "Pages of the KV cache that texts hold", ModelStats::pagesInUse);
+            gauge(
+                    "pages.cached",
+                    "pages",
+                    "Pages that no text holds and that keep a known prefix",
+                    ModelStats::pagesCached);
             gauge("pages", "pages", "Pages of the KV cache", ModelStats::pages);
             model.info().streams().ifPresent(streams -> acceptance(streams.gamma()));
             queue = timer("requests.queue", "From submission to the first step", Tags.empty());

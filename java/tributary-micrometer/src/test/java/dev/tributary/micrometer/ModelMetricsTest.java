@@ -85,7 +85,10 @@ final class ModelMetricsTest {
 
             assertEquals(tokens, counter("tokens.generated"));
             assertEquals(passes, counter("passes"));
-            assertEquals(sum(generations, GenerationStats::promptTokens), counter("tokens.prompt"));
+            assertEquals(
+                    sum(generations, GenerationStats::promptTokens),
+                    counter("tokens.prompt") + counter("tokens.prompt.shared"));
+            assertEquals(sum(generations, GenerationStats::sharedPromptTokens), counter("tokens.prompt.shared"));
             assertEquals(sum(generations, GenerationStats::draftedTokens), counter("tokens.drafted"));
             assertEquals((tokens - 3) / passes, gauge("tokens.per.pass"), 1e-9);
             assertEquals(

@@ -1,29 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.cache;
 
-import java.util.BitSet;
+import dev.tributary.engine.device.Limits;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
-/** The pages of a KV cache: which are free. Changed by the device thread only; any thread may ask how many are free. */
+/**
+ * The pages of a KV cache: who holds them, and what is known of their content. A page is free, held by one sequence or
+ * shared by several, or cached: nobody holds it, but it has the keys and values of a known prefix and keeps them until a
+ * page is wanted and none is free. Then the one that was not used for the longest time goes.
+ *
+ * <p>Changed by the device thread only; any thread may ask for the counts.
+ */
 public final class PagePool {
+    private static final int NONE = -1;
+
+    private final CacheMemory memory;
+    private final boolean sharing;
+    private final PrefixTree prefixes = new PrefixTree();
     private final int[] free;
-    private final BitSet taken;
-    private int count;
-    /** What other threads read of count, which the device thread alone counts. */
-    private volatile int published;
+    private int freeCount;
+    /** Sequences that hold each page. */
+    private final int[] holders;
+    /** The prefix that ends with each page, where it is known. */
+    private final PrefixTree.@Nullable Node[] known;
+    // Cached pages as a list, the longest unused first.
+    private final int[] newer;
+    private final int[] older;
+    private int oldest = NONE;
+    private int newest = NONE;
+    private int cachedCount;
+    // What other threads read of the counts, which the device thread alone changes.
+    private volatile int publishedFree;
+    private volatile int publishedCached;
 
     /**
      * All pages free.
      *
-     * @param pages pages of the cache
+     * @param memory where they lie
+     * @param sharing whether sequences share the pages of a common prefix
      */
-    public PagePool(int pages) {
+    public PagePool(CacheMemory memory, boolean sharing) {
+        int pages = memory.pages();
+        this.memory = memory;
+        this.sharing = sharing;
         free = new int[pages];
-        taken = new BitSet(pages);
+        holders = new int[pages];
+        known = new PrefixTree.@Nullable Node[pages];
+        newer = new int[pages];
+        older = new int[pages];
         for (int i = 0; i < pages; i++) {
             free[i] = pages - 1 - i;
         }
-        count = pages;
-        published = pages;
+        freeCount = pages;
+        publish();
     }
 
     /** {@return pages in all} */
@@ -31,28 +61,158 @@ public final class PagePool {
         return free.length;
     }
 
-    /** {@return free pages} */
+    /** {@return pages that no sequence holds, cached ones among them} */
     public int available() {
-        return published;
+        return publishedFree + publishedCached;
     }
 
+    /** {@return pages that no sequence holds and that keep a known prefix} */
+    public int cached() {
+        return publishedCached;
+    }
+
+    /** {@return whether sequences share the pages of a common prefix} */
+    public boolean sharing() {
+        return sharing;
+    }
+
+    PrefixTree prefixes() {
+        return prefixes;
+    }
+
+    /** Takes a page whose content means nothing to whoever takes it. */
     int take() {
-        if (count == 0) {
-            throw new IllegalStateException("the KV cache has no free page; admission must keep " + free.length
-                    + " pages from being promised twice");
+        if (freeCount == 0) {
+            forgetOldest();
         }
-        int page = free[--count];
-        published = count;
-        taken.set(page);
+        int page = free[--freeCount];
+        holders[page] = 1;
+        publish();
         return page;
     }
 
-    void giveBack(int page) {
-        if (!taken.get(page)) {
-            throw new IllegalStateException("page " + page + " is given back but was not taken");
+    /** Another sequence holds the page of a known prefix. */
+    void share(PrefixTree.Node node) {
+        if (holders[node.page]++ == 0) {
+            unlink(node.page);
+            publish();
         }
-        taken.clear(page);
-        free[count++] = page;
-        published = count;
+    }
+
+    /** One sequence less holds a page. */
+    void giveBack(int page) {
+        if (holders[page] == 0) {
+            throw new IllegalStateException("page " + page + " is given back but nobody holds it");
+        }
+        if (--holders[page] == 0) {
+            if (known[page] == null) {
+                free[freeCount++] = page;
+            } else {
+                append(page);
+            }
+            publish();
+        }
+    }
+
+    /**
+     * Takes a page that begins with the content of another.
+     *
+     * @param node the other; it may be cached
+     * @return the page, or −1 when none is left
+     */
+    int takeCopy(PrefixTree.Node node) {
+        share(node); // or it might be the one that gives way
+        int page = NONE;
+        if (freeCount + cachedCount > 0) {
+            page = take();
+            memory.copy(node.page, page);
+        }
+        giveBack(node.page);
+        return page;
+    }
+
+    /**
+     * Says what a full page holds.
+     *
+     * @param prefix what stands before it
+     * @param tokens its tokens
+     * @param page the page, held by one sequence
+     * @return the node of this prefix: of this page, or of another that holds the same already
+     */
+    PrefixTree.Node know(PrefixTree.Node prefix, int[] tokens, int page) {
+        PrefixTree.Node node = prefixes.find(prefix, tokens, 0);
+        if (node == null) {
+            node = prefixes.add(prefix, tokens, Limits.PAGE_TOKENS, page);
+            known[page] = node;
+        }
+        return node;
+    }
+
+    /**
+     * Says what a page holds that is about to be given back without being full.
+     *
+     * @param prefix what stands before it
+     * @param tokens holds its tokens
+     * @param count how many
+     * @param page the page, held by one sequence
+     */
+    void knowBeginning(PrefixTree.Node prefix, int[] tokens, int count, int page) {
+        PrefixTree.Beginning other = prefixes.findBeginning(prefix, tokens, 0, count);
+        if (other == null || other.tokens() < count) {
+            known[page] = prefixes.add(prefix, tokens, count, page);
+        }
+    }
+
+    /** Fails when writing into a page would change what others see, or what is known of it. */
+    void requireOwn(int page) {
+        if (holders[page] != 1 || known[page] != null) {
+            throw new IllegalStateException("page " + page + " is written to while " + holders[page]
+                    + " sequences hold it" + (known[page] == null ? "" : " and its prefix is known"));
+        }
+    }
+
+    private void forgetOldest() {
+        int page = oldest;
+        if (page == NONE) {
+            throw new IllegalStateException(
+                    "the KV cache has no page left of " + free.length + "; sequences must make room before a pass");
+        }
+        unlink(page);
+        // Whoever holds a page holds all before it, and gives them back behind it: what was not used for the longest
+        // time is never followed by another.
+        prefixes.remove(Objects.requireNonNull(known[page]));
+        known[page] = null;
+        free[freeCount++] = page;
+    }
+
+    private void append(int page) {
+        older[page] = newest;
+        newer[page] = NONE;
+        if (newest == NONE) {
+            oldest = page;
+        } else {
+            newer[newest] = page;
+        }
+        newest = page;
+        cachedCount++;
+    }
+
+    private void unlink(int page) {
+        if (older[page] == NONE) {
+            oldest = newer[page];
+        } else {
+            newer[older[page]] = newer[page];
+        }
+        if (newer[page] == NONE) {
+            newest = older[page];
+        } else {
+            older[newer[page]] = older[page];
+        }
+        cachedCount--;
+    }
+
+    private void publish() {
+        publishedFree = freeCount;
+        publishedCached = cachedCount;
     }
 }

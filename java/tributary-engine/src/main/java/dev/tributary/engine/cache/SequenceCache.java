@@ -2,16 +2,27 @@
 package dev.tributary.engine.cache;
 
 import dev.tributary.engine.device.Limits;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The pages of one sequence, and how many of its slots are committed. A pass reserves the pages that its rows are
  * written to, commits the accepted tokens, and gives the pages beyond them back.
+ *
+ * <p>A page that is full and committed is never written again, so sequences that begin alike hold it together. Where they
+ * part in the middle of a page, the later one begins with a copy of it.
  */
 public final class SequenceCache implements AutoCloseable {
+    /** Where fewer tokens are found, computing them anew costs no more than copying the page. */
+    private static final int FEWEST_COPIED = 8;
+
     private final PagePool pool;
     private final int[] pages;
     private int pageCount;
     private int length;
+    /** The prefix of the full pages; null when its tokens are not known to the pool. */
+    private PrefixTree.@Nullable Node prefix;
+    /** Tokens of the page that is not full yet. */
+    private final int[] open = new int[Limits.PAGE_TOKENS];
 
     /**
      * An empty sequence.
@@ -22,6 +33,7 @@ public final class SequenceCache implements AutoCloseable {
     public SequenceCache(PagePool pool, int maxPages) {
         this.pool = pool;
         this.pages = new int[maxPages];
+        prefix = pool.sharing() ? pool.prefixes().root() : null;
     }
 
     /** {@return committed tokens L} */
@@ -45,6 +57,49 @@ public final class SequenceCache implements AutoCloseable {
     }
 
     /**
+     * Commits what other sequences have computed already: the pages that are known to continue this sequence, and the
+     * beginning of the next. It has to stand at the border of a page, else nothing is found.
+     *
+     * @param tokens the sequence's tokens, those that are committed among them
+     * @param limit tokens that may be committed in all
+     * @return tokens that were found
+     */
+    public int adopt(int[] tokens, int limit) {
+        if (prefix == null || length % Limits.PAGE_TOKENS != 0) {
+            return 0;
+        }
+        int before = length;
+        while (length + Limits.PAGE_TOKENS <= limit) {
+            PrefixTree.Node next = pool.prefixes().find(prefix, tokens, length);
+            if (next == null) {
+                break;
+            }
+            pool.share(next);
+            pages[pageCount++] = next.page;
+            length += Limits.PAGE_TOKENS;
+            prefix = next;
+        }
+        adoptBeginning(tokens, Math.min(limit - length, Limits.PAGE_TOKENS - 1));
+        return length - before;
+    }
+
+    private void adoptBeginning(int[] tokens, int most) {
+        if (prefix == null || most < FEWEST_COPIED) {
+            return;
+        }
+        PrefixTree.Beginning beginning = pool.prefixes().findBeginning(prefix, tokens, length, most);
+        if (beginning == null || beginning.tokens() < FEWEST_COPIED) {
+            return;
+        }
+        int page = pool.takeCopy(beginning.node());
+        if (page >= 0) {
+            pages[pageCount++] = page;
+            System.arraycopy(tokens, length, open, 0, beginning.tokens());
+            length += beginning.tokens();
+        }
+    }
+
+    /**
      * Holds pages for the slots 0 to length + rows − 1.
      *
      * @param rows slots that the next pass writes behind the committed ones
@@ -56,18 +111,42 @@ public final class SequenceCache implements AutoCloseable {
                     + " more rows: " + needed + " pages, at most " + pages.length);
         }
         while (pageCount < needed) {
-            pages[pageCount++] = pool.take();
+            pages[pageCount] = pool.take();
+            pageCount++;
+        }
+        // A pass writes from slot L on, and commits within what it wrote.
+        for (int i = length / Limits.PAGE_TOKENS; i < pageCount; i++) {
+            pool.requireOwn(pages[i]);
         }
     }
 
     /**
      * Counts tokens as committed and gives back the pages behind them.
      *
-     * @param tokens tokens of this pass that stay
+     * @param tokens holds the tokens of this pass that stay
+     * @param from first of them
+     * @param count how many
      */
-    public void commit(int tokens) {
-        length += tokens;
-        shrink(Limits.pages(length));
+    public void commit(int[] tokens, int from, int count) {
+        for (int i = 0; i < count; i++) {
+            open[length % Limits.PAGE_TOKENS] = tokens[from + i];
+            length++;
+            if (length % Limits.PAGE_TOKENS == 0) {
+                fill(length / Limits.PAGE_TOKENS - 1);
+            }
+        }
+        rollback();
+    }
+
+    /**
+     * Likewise, where nobody knows which tokens: from here on the sequence shares no page.
+     *
+     * @param count tokens that stay
+     */
+    public void commit(int count) {
+        prefix = null;
+        length += count;
+        rollback();
     }
 
     /** Gives back what the last reservation took beyond the committed tokens. */
@@ -75,11 +154,31 @@ public final class SequenceCache implements AutoCloseable {
         shrink(Limits.pages(length));
     }
 
-    /** Gives back every page. */
+    /** Gives back every page; what is committed in them may be found by others. */
     @Override
     public void close() {
+        rollback();
+        int filled = length % Limits.PAGE_TOKENS;
+        if (prefix != null && filled > 0) {
+            pool.knowBeginning(prefix, open, filled, pages[pageCount - 1]);
+        }
         length = 0;
+        prefix = pool.sharing() ? pool.prefixes().root() : null;
         shrink(0);
+    }
+
+    /** A page is full: it becomes known, or gives way to one that holds the same, bit for bit. */
+    private void fill(int index) {
+        if (prefix == null) {
+            return;
+        }
+        PrefixTree.Node node = pool.know(prefix, open, pages[index]);
+        if (node.page != pages[index]) {
+            pool.share(node);
+            pool.giveBack(pages[index]);
+            pages[index] = node.page;
+        }
+        prefix = node;
     }
 
     private void shrink(int keep) {

@@ -27,6 +27,15 @@ public interface DeviceMemory extends AutoCloseable {
      */
     void read(long offset, MemorySegment target);
 
+    /**
+     * Copies within this memory, in stream order.
+     *
+     * @param from first byte read
+     * @param to first byte written; what is written does not overlap what is read
+     * @param count bytes
+     */
+    void copy(long from, long to, long count);
+
     /** Frees the memory; nothing may use its address any more. */
     @Override
     void close();

@@ -151,6 +151,11 @@ public final class HostDevice implements Device {
         }
 
         @Override
+        public void copy(long from, long to, long count) {
+            MemorySegment.copy(host, from, host, to, count);
+        }
+
+        @Override
         public void close() {
             if (device.arenas.remove(arena)) {
                 arena.close();

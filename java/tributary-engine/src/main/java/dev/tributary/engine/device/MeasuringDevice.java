@@ -90,6 +90,9 @@ public final class MeasuringDevice implements Device {
         public void read(long offset, MemorySegment target) {}
 
         @Override
+        public void copy(long from, long to, long count) {}
+
+        @Override
         public void close() {}
     }
 

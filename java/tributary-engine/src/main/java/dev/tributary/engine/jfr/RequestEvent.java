@@ -32,6 +32,10 @@ public final class RequestEvent extends Event {
     @Description("Tokens of the prompt")
     public int promptTokens;
 
+    @Label("Shared Prompt Tokens")
+    @Description("Tokens of the prompt that were found computed already")
+    public int sharedPromptTokens;
+
     @Label("Tokens")
     @Description("Tokens generated")
     public int tokens;

@@ -32,6 +32,10 @@ public final class StepEvent extends Event {
     @Description("Tokens of prompts that were read")
     public int promptTokens;
 
+    @Label("Shared Prompt Tokens")
+    @Description("Tokens of prompts that were found computed already")
+    public int sharedPromptTokens;
+
     @Label("Drafted Tokens")
     @Description("Drafted nodes of all token trees, roots left out")
     public int draftedTokens;
@@ -59,6 +63,10 @@ public final class StepEvent extends Event {
     @Label("Pages in Use")
     @Description("Pages of the KV cache that sequences hold")
     public int pagesInUse;
+
+    @Label("Pages Cached")
+    @Description("Pages that no sequence holds and that keep a known prefix")
+    public int pagesCached;
 
     @Label("Pages")
     @Description("Pages of the KV cache")

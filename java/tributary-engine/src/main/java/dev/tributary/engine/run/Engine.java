@@ -60,6 +60,7 @@ public final class Engine implements AutoCloseable {
     private final TreeBuilder builder = new TreeBuilder();
     private final int[] pathTokens = new int[Limits.MAX_PATH];
     private final int[] path = new int[Limits.MAX_PATH];
+    private final int[] committed = new int[Limits.MAX_PATH];
     private int promisedPages;
     /** Committed tokens of a running sequence, on average. */
     private double context;
@@ -389,6 +390,7 @@ public final class Engine implements AutoCloseable {
         stepFigures.streamRows = streamRows;
         stepFigures.pages = model.pages().capacity();
         stepFigures.pagesInUse = stepFigures.pages - model.pages().available();
+        stepFigures.pagesCached = model.pages().cached();
         stepFigures.totalNanos = System.nanoTime() - begin;
         observer.stepped(stepFigures);
     }
@@ -418,6 +420,9 @@ public final class Engine implements AutoCloseable {
             if (sequence.decodes()) {
                 planTree(model, plan, sequence, policy);
             } else {
+                if (prefillRows > 0) {
+                    stepFigures.sharedTokens += sequence.adoptPrefix();
+                }
                 sequence.chunk = Math.min(prefillRows, sequence.promptLeft());
                 prefillRows -= sequence.chunk;
                 prefills = true;
@@ -488,7 +493,7 @@ public final class Engine implements AutoCloseable {
         passFigures.contextTokens = sequence.cache.length();
         if (sequence.chunk > 0 || !sequence.decodes()) {
             boolean last = sequence.chunk > 0 && sequence.chunk == sequence.promptLeft();
-            sequence.cache.commit(sequence.chunk);
+            sequence.cache.commit(sequence.request.prompt(), sequence.cache.length(), sequence.chunk);
             stepFigures.promptTokens += sequence.chunk;
             if (!last) {
                 return;
@@ -497,15 +502,16 @@ public final class Engine implements AutoCloseable {
             accepted = results.acceptedCount(sequence.index);
             for (int i = 0; i < accepted; i++) {
                 path[i] = results.acceptedNode(sequence.index, i);
+                committed[i] = sequence.tree.token(path[i]);
                 if (i > 0) {
-                    pathTokens[count++] = sequence.tree.token(path[i]);
+                    pathTokens[count++] = committed[i];
                 }
             }
             anchor = path[accepted - 1];
             for (int node = 1; node < sequence.tree.size(); node++) {
                 passFigures.draftedPerDepth[sequence.tree.depth(node)]++;
             }
-            sequence.cache.commit(accepted);
+            sequence.cache.commit(committed, 0, accepted);
             policy.observe(sequence.part, accepted - 1);
         }
         int bonus = results.bonus(sequence.index);

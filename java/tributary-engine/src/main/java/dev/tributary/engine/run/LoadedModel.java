@@ -7,6 +7,7 @@ import dev.tributary.InsufficientMemoryException;
 import dev.tributary.LoadOptions;
 import dev.tributary.ModelInfo;
 import dev.tributary.TributaryException;
+import dev.tributary.engine.cache.CacheMemory;
 import dev.tributary.engine.cache.PagePool;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
@@ -245,7 +246,9 @@ public final class LoadedModel implements AutoCloseable {
                 true,
                 decoder,
                 capacity,
-                new PagePool(cachePages),
+                new PagePool(
+                        new CacheMemory(cacheMemory, config.layers(), cachePages, shape.pageBytes()),
+                        options.prefixSharing()),
                 context,
                 info);
     }
@@ -369,6 +372,8 @@ public final class LoadedModel implements AutoCloseable {
                     config.headDimension());
             Decoder rehearsing =
                     new Decoder(nothing, scratch, config, decoder.weights(), capacity, imagined, contextTokens);
+            CacheMemory imaginedMemory =
+                    new CacheMemory(nothing.allocate(1), config.layers(), capacity.pages(), imagined.pageBytes());
             return new LoadedModel(
                     nothing,
                     scratch,
@@ -379,7 +384,7 @@ public final class LoadedModel implements AutoCloseable {
                     false,
                     rehearsing,
                     capacity,
-                    new PagePool(capacity.pages()),
+                    new PagePool(imaginedMemory, pages.sharing()),
                     contextTokens,
                     info);
         } catch (Throwable e) {

@@ -6,6 +6,7 @@ import dev.tributary.engine.device.Limits;
 /** Figures of one request as they are counted; guarded by the request. Times are nanoseconds. */
 public final class RequestCounters {
     public int promptTokens;
+    public int sharedTokens;
     public int tokens;
     public int passes;
     public long draftedTokens;

@@ -93,6 +93,20 @@ final class Sequence implements AutoCloseable {
         request.counters(counters -> counters.queuedNanos = now - request.submittedNanos());
     }
 
+    /**
+     * Commits what other sequences have computed of its prompt. The last token is left: its logits choose the first of the
+     * text.
+     *
+     * @return tokens that need not be read
+     */
+    int adoptPrefix() {
+        int found = cache.adopt(request.prompt(), request.prompt().length - 1);
+        if (found > 0) {
+            request.counters(counters -> counters.sharedTokens += found);
+        }
+        return found;
+    }
+
     int promptLeft() {
         return request.prompt().length - cache.length();
     }

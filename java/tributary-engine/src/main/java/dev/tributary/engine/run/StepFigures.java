@@ -9,6 +9,8 @@ public final class StepFigures {
     public int decoding;
     /** Tokens of prompts that were read. */
     public int promptTokens;
+    /** Tokens of prompts that were found computed already. */
+    public int sharedTokens;
     /** Drafted nodes of all trees. */
     public int drafted;
     /** Drafted tokens that were accepted and became text. */
@@ -23,6 +25,8 @@ public final class StepFigures {
     public int queued;
     /** Pages that sequences hold after it. */
     public int pagesInUse;
+    /** Pages that nobody holds and that keep a known prefix. */
+    public int pagesCached;
     /** Pages in all. */
     public int pages;
     /** From its beginning to its end. */
@@ -39,6 +43,7 @@ public final class StepFigures {
     void reset() {
         decoding = 0;
         promptTokens = 0;
+        sharedTokens = 0;
         drafted = 0;
         accepted = 0;
         tokens = 0;

@@ -18,7 +18,7 @@ class SequenceCacheTest {
     void noPageIsHeldTwiceAndNoneIsLost() {
         for (long seed = 0; seed < 50; seed++) {
             Random random = new Random(seed);
-            PagePool pool = new PagePool(64);
+            PagePool pool = Pools.alone(64);
             List<SequenceCache> sequences = new ArrayList<>();
             for (int step = 0; step < 300; step++) {
                 if (sequences.size() < 4) {
@@ -55,7 +55,7 @@ class SequenceCacheTest {
 
     @Test
     void committedPagesStayWhereTheyAre() {
-        PagePool pool = new PagePool(8);
+        PagePool pool = Pools.alone(8);
         SequenceCache sequence = new SequenceCache(pool, 8);
         sequence.reserve(100);
         int first = sequence.page(0);
@@ -70,7 +70,7 @@ class SequenceCacheTest {
 
     @Test
     void tooManyRowsAreRefusedAndNothingIsTaken() {
-        PagePool pool = new PagePool(8);
+        PagePool pool = Pools.alone(8);
         SequenceCache sequence = new SequenceCache(pool, 2);
         var refusal = assertThrows(IllegalArgumentException.class, () -> sequence.reserve(129));
         assertTrue(String.valueOf(refusal.getMessage()).contains("at most 2"));

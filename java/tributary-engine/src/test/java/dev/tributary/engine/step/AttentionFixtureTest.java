@@ -8,7 +8,7 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.tributary.engine.cache.PagePool;
+import dev.tributary.engine.cache.Pools;
 import dev.tributary.engine.cache.SequenceCache;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.HostDevice;
@@ -76,7 +76,7 @@ class AttentionFixtureTest {
             StepCapacity capacity = new StepCapacity(1, nodes, gamma * anchorCount, gamma, pages, 1, 1);
             StepPlan plan = new StepPlan(device, arena, capacity, StreamsConfig.Position.OFFSET, OptionalInt.empty());
 
-            SequenceCache sequence = new SequenceCache(new PagePool(pages), pages);
+            SequenceCache sequence = new SequenceCache(Pools.alone(pages), pages);
             sequence.reserve(prefix);
             sequence.commit(prefix);
             sequence.reserve(nodes);

@@ -7,7 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.LoadListener;
-import dev.tributary.engine.cache.PagePool;
+import dev.tributary.engine.cache.Pools;
 import dev.tributary.engine.cache.SequenceCache;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.HostDevice;
@@ -74,7 +74,7 @@ class WholeModelTest {
                         config.keyValueHeads(),
                         config.headDimension());
                 decoder = new Decoder(device, arena, config, uploaded, capacity, kv, contextTokens);
-                cache = new SequenceCache(new PagePool(pages), pages);
+                cache = new SequenceCache(Pools.alone(pages), pages);
             }
         }
 
