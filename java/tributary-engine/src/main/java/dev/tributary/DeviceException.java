@@ -37,7 +37,9 @@ public final class DeviceException extends TributaryException {
      */
     public record Code(int value, String name, String operation) {}
 
+    /** What kind of thing went wrong. */
     private final Reason reason;
+
     private final transient Optional<Code> code;
 
     /**

@@ -16,7 +16,14 @@ import org.jspecify.annotations.Nullable;
 final class Json {
     private static final int MAX_NESTING = 100;
 
-    private Json() {}
+    private static final int MAX_VALUES = 1_000_000;
+
+    private final String what;
+    private int values;
+
+    private Json(String what) {
+        this.what = what;
+    }
 
     /** {@return the fields of a JSON object} */
     static Map<String, @Nullable Object> parse(String what, String json) {
@@ -28,27 +35,31 @@ final class Json {
     }
 
     static Map<String, @Nullable Object> copyOf(String what, Map<?, ?> map) {
-        return copyOf(what, map, 0);
+        return new Json(what).copyOf(map, 0);
     }
 
-    private static Map<String, @Nullable Object> copyOf(String what, Map<?, ?> map, int depth) {
+    static @Nullable Object copyOf(String what, @Nullable Object value) {
+        return new Json(what).copyOf(value, 0);
+    }
+
+    private Map<String, @Nullable Object> copyOf(Map<?, ?> map, int depth) {
         Map<String, @Nullable Object> copy = new LinkedHashMap<>();
         map.forEach((key, value) -> {
             if (!(key instanceof String name)) {
                 throw new ConfigurationException(what + " has the key " + key + ", expected a string");
             }
-            copy.put(name, copyOf(what, value, depth + 1));
+            copy.put(name, copyOf(value, depth + 1));
         });
         return Collections.unmodifiableMap(copy);
     }
 
-    static @Nullable Object copyOf(String what, @Nullable Object value) {
-        return copyOf(what, value, 0);
-    }
-
-    private static @Nullable Object copyOf(String what, @Nullable Object value, int depth) {
+    private @Nullable Object copyOf(@Nullable Object value, int depth) {
         if (depth > MAX_NESTING) {
             throw new ConfigurationException(what + " is nested deeper than " + MAX_NESTING + " levels");
+        }
+        // Few objects can stand for very many values, where each holds another one twice.
+        if (++values > MAX_VALUES) {
+            throw new ConfigurationException(what + " holds more than " + MAX_VALUES + " values");
         }
         return switch (value) {
             case null -> null;
@@ -65,11 +76,11 @@ final class Json {
             case List<?> list -> {
                 List<@Nullable Object> copy = new ArrayList<>(list.size());
                 for (Object item : list) {
-                    copy.add(copyOf(what, item, depth + 1));
+                    copy.add(copyOf(item, depth + 1));
                 }
                 yield Collections.unmodifiableList(copy);
             }
-            case Map<?, ?> map -> copyOf(what, map, depth);
+            case Map<?, ?> map -> copyOf(map, depth);
             default ->
                 throw new ConfigurationException(
                         what + " holds a " + value.getClass().getName()

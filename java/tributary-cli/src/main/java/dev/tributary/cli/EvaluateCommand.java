@@ -89,7 +89,8 @@ final class EvaluateCommand implements Callable<Integer> {
         require(batch >= 1 && batch <= 256, "--batch", batch, "1 to 256");
         require(warmUp >= 0, "--warm-up", warmUp, "at least 0");
         GenerationOptions options = generation.options();
-        Optional<Path> file = json.filter(name -> !name.equals(STANDARD_OUTPUT)).map(Path::of);
+        Optional<Path> file =
+                json.filter(name -> !name.equals(STANDARD_OUTPUT)).map(name -> Usage.path(command, "--json", name));
         file.ifPresent(JsonFile::checkWritable);
         List<Example> examples = dataset.examples();
         String started = Instant.now().truncatedTo(ChronoUnit.SECONDS).toString();

@@ -8,7 +8,6 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
-import java.nio.file.Path;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -79,10 +78,12 @@ final class PromptArguments {
         return given;
     }
 
-    private static String read(String file) {
+    private String read(String file) {
         String name = file.equals(STANDARD_INPUT) ? "standard input" : file;
         try {
-            byte[] bytes = file.equals(STANDARD_INPUT) ? System.in.readAllBytes() : Files.readAllBytes(Path.of(file));
+            byte[] bytes = file.equals(STANDARD_INPUT)
+                    ? System.in.readAllBytes()
+                    : Files.readAllBytes(Usage.path(command, "--prompt-file", file));
             return StandardCharsets.UTF_8
                     .newDecoder()
                     .decode(ByteBuffer.wrap(bytes))

@@ -74,6 +74,7 @@ public final class Tributary implements Runnable {
                 .addSubcommand(new EvaluateCommand(terminal, interruption))
                 .addSubcommand(new TopCommand(terminal, interruption))
                 .setCaseInsensitiveEnumValuesAllowed(true)
+                .setExpandAtFiles(false) // a prompt may begin with @
                 .setOut(new PrintWriter(terminal.outputWriter()))
                 .setColorScheme(Help.defaultColorScheme(terminal.outputStyle().ansi() ? Help.Ansi.ON : Help.Ansi.OFF))
                 .setUsageHelpWidth(100)
@@ -143,9 +144,11 @@ public final class Tributary implements Runnable {
         return oneLine(message == null ? e.toString() : message);
     }
 
-    /** {@return the message without line breaks, since an error is one line} */
+    /** {@return the message without line breaks, since an error is one line; what is not seen stands in it as escapes} */
     private static String oneLine(String message) {
-        return String.join(" ", message.strip().lines().map(String::strip).toList());
+        String joined =
+                String.join(" ", message.strip().lines().map(String::strip).toList());
+        return String.valueOf(new TributaryException(joined).getMessage());
     }
 
     /** The version that the jar's manifest states. */

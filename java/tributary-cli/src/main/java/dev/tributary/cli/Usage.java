@@ -2,6 +2,8 @@
 package dev.tributary.cli;
 
 import dev.tributary.ConfigurationException;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
 import java.util.function.Supplier;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
@@ -24,6 +26,15 @@ final class Usage {
         try {
             return setting.get();
         } catch (ConfigurationException e) {
+            throw new ParameterException(command.commandLine(), option + ": " + e.getMessage(), e);
+        }
+    }
+
+    /** {@return the path that was given; some texts are none, such as those that the locale cannot pass on} */
+    static Path path(CommandSpec command, String option, String given) {
+        try {
+            return Path.of(given);
+        } catch (InvalidPathException e) {
             throw new ParameterException(command.commandLine(), option + ": " + e.getMessage(), e);
         }
     }

@@ -31,6 +31,7 @@ final class CommandLineTest {
                 "generate a -f b                                     | not both",
                 "generate a --bogus                                  | '--bogus'",
                 "generate a --max-tokens 0                           | --max-tokens: maxTokens is 0, expected at least 1",
+                "generate @a --max-tokens 0                          | --max-tokens: maxTokens is 0, expected at least 1",
                 "generate a --max-tokens many                        | 'many'",
                 "generate a --temperature -1                         | --temperature",
                 "generate a --temperature NaN                        | --temperature",
@@ -82,6 +83,25 @@ final class CommandLineTest {
         assertTrue(message.startsWith("tributary: "), message);
         assertTrue(message.contains(part), message);
         assertTrue(message.endsWith(" --help)"), message);
+    }
+
+    /** Whatever is typed, the terminal is not made to do something. */
+    @Test
+    void whatIsNotSeenIsShownAsEscapes() {
+        for (String[] line : new String[][] {
+            {"generate", "-f", "a\u0000b"},
+            {"evaluate", "--data", "d", "--json", "a\u0000b"},
+            {"info", "--model", "a\u0000b"},
+            {"generate", "a", "--seed", "\u001b[2J"},
+            {"generate", "a", "--\u202e"}
+        }) {
+            Capture capture = new Capture();
+            assertEquals(2, capture.run(line), capture.diagnostics()::toString);
+            assertEquals(1, capture.diagnostics().size(), capture.diagnostics()::toString);
+            String message = capture.diagnostics().getFirst();
+            assertTrue(message.contains("\\u00") || message.contains("\\u202e"), message);
+            assertTrue(message.chars().noneMatch(Character::isISOControl), message);
+        }
     }
 
     @Test

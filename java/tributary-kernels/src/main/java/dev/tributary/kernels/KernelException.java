@@ -50,6 +50,7 @@ public final class KernelException extends RuntimeException {
         }
     }
 
+    /** What the operation returned. */
     private final Status status;
 
     KernelException(Status status, String message) {

@@ -35,7 +35,14 @@ public final class JsonFields {
         return new ModelFormatException(where + ": " + problem);
     }
 
-    private ModelFormatException refuse(String name, String expected, JsonNode got) {
+    /**
+     * {@return the exception to throw}
+     *
+     * @param name of the field
+     * @param expected what its value must be
+     * @param got what it is
+     */
+    public ModelFormatException refuse(String name, String expected, JsonNode got) {
         return refuse(name + " must be " + expected + ", got " + StrictJson.show(got));
     }
 
@@ -132,7 +139,7 @@ public final class JsonFields {
         }
         List<Double> numbers = new ArrayList<>(count);
         for (JsonNode element : value) {
-            numbers.add(asPositive(name, element));
+            numbers.add(asPositive("each number of " + name, element));
         }
         return List.copyOf(numbers);
     }
@@ -164,7 +171,7 @@ public final class JsonFields {
         }
         List<String> strings = new ArrayList<>();
         for (JsonNode element : value) {
-            strings.add(asString(name, element));
+            strings.add(asString("each element of " + name, element));
         }
         return strings;
     }

@@ -177,7 +177,7 @@ public final class StrictJson {
         if (e instanceof NoSuchFileException) {
             return new ModelFormatException(file + ": no such file", e);
         }
-        return new ModelFormatException(file + ": cannot be read: " + oneLine(String.valueOf(e.getMessage())), e);
+        return new ModelFormatException(file + ": cannot be read: " + e.getMessage(), e);
     }
 
     /**
@@ -191,12 +191,11 @@ public final class StrictJson {
                 ? ""
                 : " (line " + e.getLocation().getLineNr() + ", column "
                         + e.getLocation().getColumnNr() + ")";
-        return new ModelFormatException(
-                where + ": not valid JSON: " + oneLine(String.valueOf(e.getOriginalMessage())) + at, e);
+        return new ModelFormatException(where + ": not valid JSON: " + e.getOriginalMessage() + at, e);
     }
 
     /**
-     * A JSON value for a message: one line, cut when long.
+     * A JSON value for a message, cut when long.
      *
      * @param node the value
      * @return its text
@@ -206,33 +205,20 @@ public final class StrictJson {
     }
 
     /**
-     * A name from a file for a message: quoted, one line, cut when long.
+     * A name from a file for a message: quoted, cut when long.
      *
      * @param name the name
      * @return its text
      */
     public static String quote(String name) {
-        return '"' + shorten(oneLine(name)) + '"';
+        return '"' + shorten(name) + '"';
     }
 
     private static String shorten(String text) {
-        return text.length() <= MAX_SHOWN ? text : text.substring(0, MAX_SHOWN) + "…";
-    }
-
-    /**
-     * {@return the same with control characters and unpaired surrogates made visible}
-     *
-     * @param text any text
-     */
-    public static String oneLine(String text) {
-        StringBuilder line = new StringBuilder(text.length());
-        text.codePoints().forEach(c -> {
-            if (Character.isISOControl(c) || c == 0x2028 || c == 0x2029 || (c >= 0xD800 && c <= 0xDFFF)) {
-                line.append(String.format("\\u%04x", c));
-            } else {
-                line.appendCodePoint(c);
-            }
-        });
-        return line.toString();
+        if (text.length() <= MAX_SHOWN) {
+            return text;
+        }
+        int end = Character.isHighSurrogate(text.charAt(MAX_SHOWN - 1)) ? MAX_SHOWN - 1 : MAX_SHOWN;
+        return text.substring(0, end) + "…";
     }
 }

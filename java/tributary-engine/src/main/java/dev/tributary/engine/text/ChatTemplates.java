@@ -110,7 +110,7 @@ public final class ChatTemplates {
             fields.value(name).ifPresent(value -> {
                 JsonNode text = value.isObject() ? value.path("content") : value;
                 if (!text.isTextual()) {
-                    throw fields.refuse(name + " must be a string or an object with its content");
+                    throw fields.refuse(name, "a string or an object with its content", value);
                 }
                 tokens.put(name, text.textValue());
             });
@@ -123,11 +123,12 @@ public final class ChatTemplates {
             return;
         }
         if (!value.isArray()) {
-            throw fields.refuse("chat_template must be a string or a list of named templates");
+            throw fields.refuse("chat_template", "a string or a list of named templates", value);
         }
         for (JsonNode element : value) {
             if (!element.path("name").isTextual() || !element.path("template").isTextual()) {
-                throw fields.refuse("chat_template must be a string or a list of objects with name and template");
+                throw fields.refuse(
+                        "each element of chat_template", "an object with the strings name and template", element);
             }
             sources.put(
                     element.path("name").textValue(), element.path("template").textValue());

@@ -59,7 +59,7 @@ public final class Tokenizer implements AutoCloseable {
                             + "; on the module path it needs --enable-native-access=dev.tributary.engine,ai.djl.tokenizers",
                     e);
         } catch (RuntimeException e) {
-            throw new ModelFormatException(path + ": " + StrictJson.oneLine(String.valueOf(e.getMessage())), e);
+            throw new ModelFormatException(path + ": " + e.getMessage(), e);
         }
         // A file may ask for both; a prompt must reach the model as it is.
         LIBRARY.disableTruncation(handle);
@@ -113,8 +113,12 @@ public final class Tokenizer implements AutoCloseable {
     }
 
     private int[] encode(String text, boolean withSpecial) {
-        // The library ends the process when it meets half a character.
+        // The library ends the process when it meets half a character, or has to retry a pattern too often.
         Unicode.requireValid("the text", text);
+        if (text.length() > SplitPattern.MAX_TEXT) {
+            throw new ConfigurationException(
+                    "the text has " + text.length() + " characters, expected at most " + SplitPattern.MAX_TEXT);
+        }
         long[] ids = locked(() -> {
             long encoding = LIBRARY.encode(handle, text, withSpecial);
             try {
@@ -162,8 +166,7 @@ public final class Tokenizer implements AutoCloseable {
         } catch (ModelClosedException e) {
             throw e;
         } catch (RuntimeException e) {
-            throw new ConfigurationException(
-                    path + " cannot tokenize the text: " + StrictJson.oneLine(String.valueOf(e.getMessage())), e);
+            throw new ConfigurationException(path + " cannot tokenize the text: " + e.getMessage(), e);
         } finally {
             shared.unlock();
         }

@@ -14,6 +14,7 @@ import java.util.BitSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -31,6 +32,8 @@ import java.util.Set;
 record TokenizerFile(
         String json, List<String> pieces, BitSet added, BitSet special, BitSet unused, List<DecodeStep> decoder) {
     private static final long MAX_BYTES = 256L << 20;
+    /** The library's own limit is 128. */
+    private static final int MAX_NESTING = 100;
 
     private static final Map<String, Set<String>> SUPPORTED = Map.of(
             "normalizer",
@@ -67,6 +70,7 @@ record TokenizerFile(
 
         TokenizerFile parse(String text) {
             try (JsonParser json = StrictJson.parser(text)) {
+                requireReadable(text);
                 require(json.nextToken() == JsonToken.START_OBJECT, "not a JSON object");
                 for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
                     json.nextToken();
@@ -88,6 +92,29 @@ record TokenizerFile(
             }
             require(hasModel, "the field model is missing");
             return result(text);
+        }
+
+        /** What the library's own JSON refuses, wherever it stands: inside a decoder that would end the process. */
+        private void requireReadable(String text) throws IOException {
+            int depth = 0;
+            try (JsonParser json = StrictJson.parser(text)) {
+                for (JsonToken token = json.nextToken(); token != null; token = json.nextToken()) {
+                    switch (token) {
+                        case START_OBJECT, START_ARRAY ->
+                            require(++depth <= MAX_NESTING, "nested deeper than " + MAX_NESTING + " levels");
+                        case END_OBJECT, END_ARRAY -> depth--;
+                        case FIELD_NAME, VALUE_STRING ->
+                            require(
+                                    Unicode.unpairedSurrogate(json.getText()) < 0,
+                                    StrictJson.quote(json.getText()) + " is not valid Unicode: unpaired surrogate");
+                        case VALUE_NUMBER_INT, VALUE_NUMBER_FLOAT ->
+                            require(
+                                    Double.isFinite(json.getDoubleValue()),
+                                    "the number " + StrictJson.quote(json.getText()) + " is too large");
+                        default -> {}
+                    }
+                }
+            }
         }
 
         private TokenizerFile result(String text) {
@@ -132,6 +159,49 @@ record TokenizerFile(
                 default -> true;
             };
             require(hasText, part + " " + StrictJson.quote(node.toString()) + " is not supported");
+            if (type.equals("TemplateProcessing")) {
+                requireTemplate(node);
+            }
+            JsonNode regex = node.path("pattern").path("Regex");
+            if (regex.isTextual()) {
+                Optional<String> objection = SplitPattern.objection(regex.textValue());
+                require(
+                        objection.isEmpty(),
+                        part + ": the regular expression " + StrictJson.quote(regex.textValue()) + " "
+                                + objection.orElse(""));
+            }
+        }
+
+        /** The library looks its pieces up without a check when a text is tokenized. */
+        private void requireTemplate(JsonNode node) {
+            JsonNode specialTokens = node.path("special_tokens");
+            for (String template : List.of("single", "pair")) {
+                for (JsonNode piece : node.path(template)) {
+                    String name = piece.path("SpecialToken").path("id").asText("");
+                    require(
+                            !piece.has("SpecialToken") || specialTokens.has(name),
+                            "post_processor: " + template + " names " + StrictJson.quote(name)
+                                    + ", which special_tokens lacks");
+                }
+            }
+            for (JsonNode piece : node.path("single")) {
+                require(
+                        !piece.path("Sequence").path("id").asText("").equals("B"),
+                        "post_processor: single holds the sequence \"B\", expected only \"A\"");
+            }
+            for (JsonNode token : specialTokens) {
+                JsonNode ids = token.path("ids");
+                require(
+                        ids.isArray() && ids.size() == token.path("tokens").size(),
+                        "post_processor: special_tokens holds " + StrictJson.quote(token.toString())
+                                + ", expected as many ids as tokens");
+                for (JsonNode id : ids) {
+                    require(
+                            id.canConvertToInt() && id.intValue() >= 0 && id.intValue() < vocabularySize,
+                            "post_processor: special_tokens holds the id " + StrictJson.quote(id.toString())
+                                    + ", expected one from 0 to " + (vocabularySize - 1));
+                }
+            }
         }
 
         private int id(JsonParser json, String piece) throws IOException {
@@ -139,8 +209,16 @@ record TokenizerFile(
                     json.currentToken() == JsonToken.VALUE_NUMBER_INT
                             && json.getNumberType() == JsonParser.NumberType.INT
                             && json.getIntValue() >= 0,
-                    "token " + StrictJson.quote(piece) + " has an id that is not a non-negative integer");
+                    "token " + StrictJson.quote(piece) + " has the id " + StrictJson.quote(json.getText())
+                            + ", expected a non-negative integer");
             return requireInVocabulary(json.getIntValue(), piece);
+        }
+
+        private String text(JsonParser json, String what) throws IOException {
+            require(
+                    json.currentToken() == JsonToken.VALUE_STRING,
+                    "the " + what + " is " + json.getText() + ", expected a string");
+            return json.getText();
         }
 
         private int requireInVocabulary(int id, String piece) {
@@ -152,11 +230,13 @@ record TokenizerFile(
         }
 
         private void addedTokens(JsonParser json) throws IOException {
-            require(json.currentToken() == JsonToken.START_ARRAY, "added_tokens is not a list");
+            require(
+                    json.currentToken() == JsonToken.START_ARRAY,
+                    "added_tokens is " + json.getText() + ", expected a list");
             while (json.nextToken() != JsonToken.END_ARRAY) {
                 require(
                         json.currentToken() == JsonToken.START_OBJECT,
-                        "added_tokens holds something that is not a token");
+                        "added_tokens holds " + json.getText() + ", expected objects");
                 int id = -1;
                 String content = "";
                 boolean isSpecial = false;
@@ -164,7 +244,7 @@ record TokenizerFile(
                     json.nextToken();
                     switch (name) {
                         case "id" -> id = id(json, content);
-                        case "content" -> content = json.getText();
+                        case "content" -> content = text(json, "content of an added token");
                         case "special" -> isSpecial = json.currentToken() == JsonToken.VALUE_TRUE;
                         default -> json.skipChildren();
                     }
@@ -177,29 +257,44 @@ record TokenizerFile(
         }
 
         private void model(JsonParser json) throws IOException {
-            require(json.currentToken() == JsonToken.START_OBJECT, "model is not an object");
+            require(
+                    json.currentToken() == JsonToken.START_OBJECT,
+                    "model is " + json.getText() + ", expected an object");
             hasModel = true;
             for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
                 json.nextToken();
                 switch (name) {
-                    case "type" ->
+                    case "type" -> {
+                        String type = text(json, "type of the model");
                         require(
-                                "BPE".equals(json.getText()),
-                                "model of type " + StrictJson.quote(json.getText()) + " is not supported, only BPE");
+                                type.equals("BPE"),
+                                "model of type " + StrictJson.quote(type) + " is not supported, only BPE");
+                    }
                     case "vocab" -> vocabulary(json);
                     case "dropout" ->
                         // It would tokenize the same text differently each time.
                         require(
                                 json.currentToken() == JsonToken.VALUE_NULL
                                         || (json.currentToken().isNumeric() && json.getDoubleValue() == 0),
-                                "model: dropout is not supported");
+                                "model: dropout is " + json.getText() + ", expected null or 0");
+                    case "continuing_subword_prefix" ->
+                        // The library cuts so much off the second piece of each merge, without looking how long that
+                        // is.
+                        require(
+                                json.currentToken() == JsonToken.VALUE_NULL
+                                        || (json.currentToken() == JsonToken.VALUE_STRING
+                                                && json.getText().isEmpty()),
+                                "model: continuing_subword_prefix is " + StrictJson.quote(json.getText())
+                                        + ", expected null");
                     default -> json.skipChildren();
                 }
             }
         }
 
         private void vocabulary(JsonParser json) throws IOException {
-            require(json.currentToken() == JsonToken.START_OBJECT, "model: vocab is not an object");
+            require(
+                    json.currentToken() == JsonToken.START_OBJECT,
+                    "model: vocab is " + json.getText() + ", expected an object");
             for (String piece = json.nextFieldName(); piece != null; piece = json.nextFieldName()) {
                 json.nextToken();
                 int id = id(json, piece);
