@@ -310,6 +310,7 @@ class CookbookTest {
         }
         // endregion
         assertTrue(printed.toString().matches("(?s).*(\\d+ \\+ \\d+ \\+ \\d+|the model needs .*)"), printed.toString());
+        assertTrue(notices.stream().noneMatch(String::isBlank), notices::toString);
         LoadOptions tooLittle =
                 LoadOptions.builder().device("host").memoryLimit(1 << 20).build();
         assertThrows(InsufficientMemoryException.class, () -> LanguageModel.load(directory, tooLittle));

@@ -63,7 +63,7 @@ final class SafetensorsTarget implements FuzzTarget {
         return switch (random.nextInt(10)) {
             case 0 -> {
                 byte[] other = file.clone();
-                long length = end - begin;
+                long length = (long) end - begin;
                 buffer(other)
                         .putLong(
                                 0,
