@@ -115,6 +115,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      *
      * @return the whole text
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
      * @throws InsufficientMemoryException when the device had no memory left for its passes
      */
@@ -127,6 +128,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      *
      * @return the generated tokens; an end token is the last of them
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
      * @throws InsufficientMemoryException when the device had no memory left for its passes
      */
@@ -139,6 +141,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      *
      * @return why it ended
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
      * @throws InsufficientMemoryException when the device had no memory left for its passes
      */
@@ -151,6 +154,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      *
      * @return the passes with their token trees; empty unless {@link GenerationOptions#trace()}
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
      * @throws InsufficientMemoryException when the device had no memory left for its passes
      * @throws ModelClosedException when the model was closed since
@@ -179,6 +183,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      *
      * @return the times of the passes, one for each of {@link #trace()}; empty unless {@link GenerationOptions#trace()}
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
      */
     public List<PassTiming> timings() {
@@ -201,8 +206,8 @@ public final class Generation implements Iterable<String>, AutoCloseable {
 
     /**
      * The whole text as a future, completed on a thread of the common pool: exceptionally with
-     * {@link GenerationCancelledException}, {@link DeviceException} or {@link InsufficientMemoryException}. From here on the generation runs to its end even
-     * when it is not reachable any more. Cancelling the future does not cancel the generation.
+     * {@link GenerationCancelledException}, {@link GenerationTimeoutException}, {@link DeviceException} or
+     * {@link InsufficientMemoryException}. From here on the generation runs to its end even when it is not reachable any more. Cancelling the future does not cancel the generation.
      *
      * @return a new future
      */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary;
 
+import java.time.Duration;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
@@ -20,6 +21,8 @@ public final class GenerationOptions {
     private final Speculation speculation;
     private final Optional<String> streams;
     private final boolean trace;
+    private final int priority;
+    private final Optional<Duration> timeout;
 
     private GenerationOptions(Builder builder) {
         maxTokens = builder.maxTokens;
@@ -33,6 +36,8 @@ public final class GenerationOptions {
         speculation = builder.speculation;
         streams = builder.streams;
         trace = builder.trace;
+        priority = builder.priority;
+        timeout = builder.timeout;
     }
 
     /** {@return greedy decoding of at most 256 tokens with adaptive speculation} */
@@ -59,6 +64,8 @@ public final class GenerationOptions {
         builder.speculation = speculation;
         builder.streams = streams;
         builder.trace = trace;
+        builder.priority = priority;
+        builder.timeout = timeout;
         return builder;
     }
 
@@ -117,6 +124,16 @@ public final class GenerationOptions {
         return trace;
     }
 
+    /** {@return levels of priority over others; 0 is usual} */
+    public int priority() {
+        return priority;
+    }
+
+    /** {@return how long the generation may take from its submission, if that is limited} */
+    public Optional<Duration> timeout() {
+        return timeout;
+    }
+
     /** Collects options; each setter checks its range. Not thread-safe. */
     public static final class Builder {
         private int maxTokens = 256;
@@ -130,6 +147,8 @@ public final class GenerationOptions {
         private Speculation speculation = Speculation.adaptive();
         private Optional<String> streams = Optional.empty();
         private boolean trace;
+        private int priority;
+        private Optional<Duration> timeout = Optional.empty();
 
         private Builder() {}
 
@@ -262,6 +281,35 @@ public final class GenerationOptions {
          */
         public Builder trace(boolean value) {
             trace = value;
+            return this;
+        }
+
+        /**
+         * How urgent the generation is. A level is worth a second of waiting: among those that wait, a generation comes before
+         * the ones that were submitted up to as many seconds earlier as it is levels above them. Where it would still have to
+         * wait, one behind it in this order that runs already makes room and goes on later. So nobody waits for ever, and no
+         * text changes.
+         *
+         * @param value −1000 to 1000; 0 is usual
+         * @return this
+         */
+        public Builder priority(int value) {
+            require(value >= -1000 && value <= 1000, "priority", value, "-1000 to 1000");
+            priority = value;
+            return this;
+        }
+
+        /**
+         * How long the generation may take from its submission to its end, waiting included. When the time is over it ends
+         * within one step: those who wait for it get a {@link GenerationTimeoutException}, and what it had generated can be
+         * read part by part.
+         *
+         * @param value more than zero
+         * @return this
+         */
+        public Builder timeout(Duration value) {
+            require(value.isPositive(), "timeout", value, "more than zero");
+            timeout = Optional.of(value);
             return this;
         }
 

@@ -4,6 +4,7 @@ package dev.tributary;
 import dev.tributary.engine.run.RequestCounters;
 import java.time.Duration;
 import java.util.Arrays;
+import java.util.Map;
 
 /**
  * Figures of one generation, so far or final. A pass is one run of the model over a token tree; the prompt's prefill is
@@ -14,12 +15,16 @@ import java.util.Arrays;
 public final class GenerationStats {
     private final int promptTokens;
     private final int sharedPromptTokens;
+    private final int preemptions;
     private final int tokens;
     private final int passes;
     private final long draftedTokens;
     private final int[] acceptedLengths;
     private final long[] draftedPerDepth;
     private final long[] acceptedPerDepth;
+    private final int[] treeSizes;
+    private final Map<TreeDecision, Long> decisions;
+    private final Map<Speculation.Placement, Long> placements;
     private final long queuedNanos;
     private final long prefillNanos;
     private final long decodeNanos;
@@ -36,12 +41,16 @@ public final class GenerationStats {
     GenerationStats(RequestCounters source) {
         promptTokens = source.promptTokens;
         sharedPromptTokens = source.sharedTokens;
+        preemptions = source.preemptions;
         tokens = source.tokens;
         passes = source.passes;
         draftedTokens = source.draftedTokens;
         acceptedLengths = source.acceptedLengths.clone();
         draftedPerDepth = source.draftedPerDepth.clone();
         acceptedPerDepth = source.acceptedPerDepth.clone();
+        treeSizes = source.treeSizes.clone();
+        decisions = source.decisions.toMap();
+        placements = source.placements.toMap();
         queuedNanos = source.queuedNanos;
         prefillNanos = source.prefillNanos;
         decodeNanos = source.decodeNanos;
@@ -59,6 +68,11 @@ public final class GenerationStats {
     /** {@return those among them that other generations had computed already, so that they were not read again} */
     public int sharedPromptTokens() {
         return sharedPromptTokens;
+    }
+
+    /** {@return how often the generation made room for others and went on later} */
+    public int preemptions() {
+        return preemptions;
     }
 
     /** {@return generated tokens, an end token included} */
@@ -94,6 +108,21 @@ public final class GenerationStats {
     /** {@return accepted nodes at each depth below the root; element 0 is depth 1} */
     public long[] acceptedPerDepth() {
         return acceptedPerDepth.clone();
+    }
+
+    /** {@return passes by size of the token tree: element n counts those of n nodes, the root among them} */
+    public int[] treeSizes() {
+        return treeSizes.clone();
+    }
+
+    /** {@return passes by why their tree had its size; without those that there were none of} */
+    public Map<TreeDecision, Long> treeDecisions() {
+        return decisions;
+    }
+
+    /** {@return passes that drafted the next tree, by where the streams ran; without those that there were none of} */
+    public Map<Speculation.Placement, Long> placements() {
+        return placements;
     }
 
     /** {@return mean number of accepted drafted tokens in a pass} */

@@ -79,6 +79,7 @@ public final class LanguageModel implements AutoCloseable {
      * @return the generation; closing it early cancels it
      * @throws ConfigurationException when the prompt is empty, too long or not valid Unicode
      * @throws ModelClosedException when the model is closed
+     * @throws QueueFullException when too many requests wait
      * @throws DeviceException when the device failed earlier
      */
     public Generation generate(String prompt) {
@@ -93,6 +94,7 @@ public final class LanguageModel implements AutoCloseable {
      * @return the generation; closing it early cancels it
      * @throws ConfigurationException when the prompt is empty, too long or not valid Unicode
      * @throws ModelClosedException when the model is closed
+     * @throws QueueFullException when too many requests wait
      * @throws DeviceException when the device failed earlier
      */
     public Generation generate(String prompt, GenerationOptions options) {
@@ -118,6 +120,7 @@ public final class LanguageModel implements AutoCloseable {
      * @throws ChatTemplateException when the model has no usable chat template, or it refuses the conversation
      * @throws ConfigurationException when the conversation is empty, too long or not valid Unicode
      * @throws ModelClosedException when the model is closed
+     * @throws QueueFullException when too many requests wait
      * @throws DeviceException when the device failed earlier
      */
     public Generation chat(List<Message> messages) {
@@ -133,6 +136,7 @@ public final class LanguageModel implements AutoCloseable {
      * @throws ChatTemplateException when the model has no usable chat template, or it refuses the conversation
      * @throws ConfigurationException when the conversation is empty, too long or not valid Unicode
      * @throws ModelClosedException when the model is closed
+     * @throws QueueFullException when too many requests wait
      * @throws DeviceException when the device failed earlier
      */
     public Generation chat(List<Message> messages, ChatOptions options) {
@@ -193,7 +197,10 @@ public final class LanguageModel implements AutoCloseable {
         int pages = model.pages().capacity();
         return new ModelStats(
                 engine.submitted(),
+                engine.refused(),
                 queued,
+                engine.parked(),
+                engine.savedBytes(),
                 pages,
                 pages - model.pages().available(),
                 model.pages().cached(),

@@ -22,6 +22,8 @@ public final class LoadOptions {
     private final boolean streamsDisabled;
     private final Map<String, Path> namedStreams;
     private final boolean prefixSharing;
+    private final int queueCapacity;
+    private final long swapMemory;
     private final LoadListener listener;
 
     private LoadOptions(Builder builder) {
@@ -34,6 +36,8 @@ public final class LoadOptions {
         streamsDisabled = builder.streamsDisabled;
         namedStreams = Collections.unmodifiableMap(new LinkedHashMap<>(builder.namedStreams));
         prefixSharing = builder.prefixSharing;
+        queueCapacity = builder.queueCapacity;
+        swapMemory = builder.swapMemory;
         listener = builder.listener;
     }
 
@@ -92,6 +96,16 @@ public final class LoadOptions {
         return prefixSharing;
     }
 
+    /** {@return requests that may wait; more are refused} */
+    public int queueCapacity() {
+        return queueCapacity;
+    }
+
+    /** {@return bytes of host memory for generations that had to make room for others} */
+    public long swapMemory() {
+        return swapMemory;
+    }
+
     /** {@return who hears of progress} */
     public LoadListener listener() {
         return listener;
@@ -112,6 +126,8 @@ public final class LoadOptions {
         private boolean streamsDisabled;
         private final Map<String, Path> namedStreams = new LinkedHashMap<>();
         private boolean prefixSharing = true;
+        private int queueCapacity = 4096;
+        private long swapMemory = 1L << 30;
         private LoadListener listener = LoadListener.SILENT;
 
         private Builder() {}
@@ -234,6 +250,32 @@ public final class LoadOptions {
          */
         public Builder prefixSharing(boolean value) {
             prefixSharing = value;
+            return this;
+        }
+
+        /**
+         * Requests that may wait. One more is refused with a {@link QueueFullException}, so that who cannot be served in time
+         * hears of it at once.
+         *
+         * @param value 1 to 1,000,000; 4096 is the default
+         * @return this
+         */
+        public Builder queueCapacity(int value) {
+            require(value >= 1 && value <= 1_000_000, "queueCapacity", value, "1 to 1000000");
+            queueCapacity = value;
+            return this;
+        }
+
+        /**
+         * Host memory for what generations have computed that had to make room for others. It is taken when it is needed. A
+         * generation for which none is left is computed anew when its turn comes; its text is the same.
+         *
+         * @param value bytes; 0 = always compute anew; 1 GiB is the default
+         * @return this
+         */
+        public Builder swapMemory(long value) {
+            require(value >= 0, "swapMemory", value, "at least 0 bytes");
+            swapMemory = value;
             return this;
         }
 

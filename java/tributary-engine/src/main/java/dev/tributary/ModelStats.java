@@ -2,6 +2,7 @@
 package dev.tributary;
 
 import java.time.Duration;
+import java.util.Map;
 
 /**
  * Figures of a model since it was loaded, over all generations. What a generation brought is counted before its readers
@@ -10,6 +11,9 @@ import java.time.Duration;
 public final class ModelStats {
     private final long submitted;
     private final int queued;
+    private final long refused;
+    private final int preempted;
+    private final long swappedBytes;
     private final int pages;
     private final int pagesInUse;
     private final int pagesCached;
@@ -20,9 +24,21 @@ public final class ModelStats {
      *
      * @param totals a copy that nobody changes
      */
-    ModelStats(long submitted, int queued, int pages, int pagesInUse, int pagesCached, Totals totals) {
+    ModelStats(
+            long submitted,
+            long refused,
+            int queued,
+            int preempted,
+            long swappedBytes,
+            int pages,
+            int pagesInUse,
+            int pagesCached,
+            Totals totals) {
         this.submitted = submitted;
+        this.refused = refused;
         this.queued = queued;
+        this.preempted = preempted;
+        this.swappedBytes = swappedBytes;
         this.pages = pages;
         this.pagesInUse = pagesInUse;
         this.pagesCached = pagesCached;
@@ -34,14 +50,19 @@ public final class ModelStats {
         return submitted;
     }
 
+    /** {@return requests that were refused, since too many waited} */
+    public long refusedRequests() {
+        return refused;
+    }
+
     /** {@return requests that wait} */
     public int queuedRequests() {
         return queued;
     }
 
-    /** {@return requests that are being generated} */
+    /** {@return requests that are being generated, those that had to make room for others among them} */
     public int runningRequests() {
-        long ended = totals.completed + totals.cancelled + totals.failed;
+        long ended = totals.completed + totals.cancelled + totals.timedOut + totals.failed;
         return Math.toIntExact(Math.max(0, submitted - queued - ended));
     }
 
@@ -53,6 +74,31 @@ public final class ModelStats {
     /** {@return requests that were cancelled, or whose model was closed} */
     public long cancelledRequests() {
         return totals.cancelled;
+    }
+
+    /** {@return requests whose timeout was over before they had ended} */
+    public long timedOutRequests() {
+        return totals.timedOut;
+    }
+
+    /** {@return requests that have made room for others and wait to go on} */
+    public int preemptedRequests() {
+        return preempted;
+    }
+
+    /** {@return how often a request made room for others} */
+    public long preemptions() {
+        return totals.preemptions;
+    }
+
+    /** {@return bytes of host memory that keep what preempted requests had computed} */
+    public long swappedBytes() {
+        return swappedBytes;
+    }
+
+    /** {@return tokens that were computed anew, since there was no host memory to keep them} */
+    public long recomputedTokens() {
+        return totals.recomputedTokens;
     }
 
     /** {@return requests that failed with the device} */
@@ -109,6 +155,21 @@ public final class ModelStats {
     /** {@return accepted nodes at each depth below the root, at most one a pass; element 0 is depth 1} */
     public long[] acceptedPerDepth() {
         return totals.acceptedPerDepth.clone();
+    }
+
+    /** {@return passes by size of the token tree: element n counts those of n nodes, the root among them} */
+    public long[] treeSizes() {
+        return totals.treeSizes.clone();
+    }
+
+    /** {@return passes by why their tree had its size; without those that there were none of} */
+    public Map<TreeDecision, Long> treeDecisions() {
+        return totals.decisions.toMap();
+    }
+
+    /** {@return passes that drafted the next tree, by where the streams ran; without those that there were none of} */
+    public Map<Speculation.Placement, Long> placements() {
+        return totals.placements.toMap();
     }
 
     /** {@return generated tokens in a pass, on average; first tokens come from prefill and are left out} */

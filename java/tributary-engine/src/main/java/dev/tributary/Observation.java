@@ -85,6 +85,7 @@ final class Observation implements EngineObserver {
         event.request = pass.request;
         event.contextTokens = pass.contextTokens;
         event.draftedTokens = pass.drafted;
+        event.decision = pass.decision.name();
         for (int depth = 1; depth < pass.draftedPerDepth.length; depth++) {
             event.draftedDepth = pass.draftedPerDepth[depth] > 0 ? depth : event.draftedDepth;
         }
@@ -119,9 +120,14 @@ final class Observation implements EngineObserver {
         event.draftedTokens = step.drafted;
         event.acceptedTokens = step.accepted;
         event.tokens = step.tokens;
+        event.promisedTokens = step.promisedTokens;
+        event.relativeCost = step.relativeCost;
         event.mainRows = step.mainRows;
         event.streamRows = step.streamRows;
         event.queuedRequests = step.queued;
+        event.preemptedRequests = step.parked;
+        event.preemptions = step.preemptions;
+        event.recomputedTokens = step.recomputedTokens;
         event.pagesInUse = step.pagesInUse;
         event.pagesCached = step.pagesCached;
         event.pages = step.pages;
@@ -134,14 +140,19 @@ final class Observation implements EngineObserver {
     @Override
     public void ended(Request request, @Nullable FinishReason reason, @Nullable TributaryException failure) {
         boolean cancelled = failure instanceof GenerationCancelledException;
+        boolean late = failure instanceof GenerationTimeoutException;
         synchronized (totals) {
             totals.completed += reason != null ? 1 : 0;
             totals.cancelled += cancelled ? 1 : 0;
-            totals.failed += reason == null && !cancelled ? 1 : 0;
+            totals.timedOut += late ? 1 : 0;
+            totals.failed += reason == null && !cancelled && !late ? 1 : 0;
         }
         RequestEvent event = request.event();
         if (event.shouldCommit()) {
-            record(event, request, reason != null ? reason.name() : cancelled ? "CANCELLED" : "FAILED");
+            record(
+                    event,
+                    request,
+                    reason != null ? reason.name() : cancelled ? "CANCELLED" : late ? "TIMED_OUT" : "FAILED");
         }
         if (!listeners.isEmpty()) {
             RequestOutcome outcome = new RequestOutcome(
@@ -162,6 +173,7 @@ final class Observation implements EngineObserver {
         GenerationStats stats = request.counters(GenerationStats::new);
         event.promptTokens = stats.promptTokens();
         event.sharedPromptTokens = stats.sharedPromptTokens();
+        event.preemptions = stats.preemptions();
         event.tokens = stats.tokens();
         event.passes = stats.passes();
         event.draftedTokens = stats.draftedTokens();

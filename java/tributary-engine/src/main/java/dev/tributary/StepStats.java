@@ -3,6 +3,7 @@ package dev.tributary;
 
 import dev.tributary.engine.run.StepFigures;
 import java.time.Duration;
+import java.util.Map;
 
 /**
  * Figures of one step: one run of the model over the rows of all running generations. A generation that decodes makes one
@@ -16,9 +17,15 @@ public final class StepStats {
     private final int draftedTokens;
     private final int acceptedTokens;
     private final int tokens;
+    private final Map<TreeDecision, Long> decisions;
+    private final double promisedTokens;
+    private final double relativeCost;
     private final int mainRows;
     private final int streamRows;
     private final int queuedRequests;
+    private final int recomputedTokens;
+    private final int preemptions;
+    private final int preemptedRequests;
     private final int pagesInUse;
     private final int pagesCached;
     private final int pages;
@@ -35,9 +42,15 @@ public final class StepStats {
         draftedTokens = source.drafted;
         acceptedTokens = source.accepted;
         tokens = source.tokens;
+        decisions = source.decisions.toMap();
+        promisedTokens = source.promisedTokens;
+        relativeCost = source.relativeCost;
         mainRows = source.mainRows;
         streamRows = source.streamRows;
         queuedRequests = source.queued;
+        recomputedTokens = source.recomputedTokens;
+        preemptions = source.preemptions;
+        preemptedRequests = source.parked;
         pagesInUse = source.pagesInUse;
         pagesCached = source.pagesCached;
         pages = source.pages;
@@ -82,6 +95,26 @@ public final class StepStats {
         return tokens;
     }
 
+    /** {@return token trees by why they had their size; without those that there were none of} */
+    public Map<TreeDecision, Long> treeDecisions() {
+        return decisions;
+    }
+
+    /** {@return tokens that adaptive trees promised each generation of the step on average; 0 when nothing adaptive was drafted} */
+    public double promisedTokens() {
+        return promisedTokens;
+    }
+
+    /**
+     * What the step was expected to cost with the best of the adaptive trees, their draft included. Where it is above
+     * {@link #promisedTokens()}, drafting does not pay.
+     *
+     * @return over the cost of a plain step; 0 when nothing adaptive was drafted
+     */
+    public double relativeCost() {
+        return relativeCost;
+    }
+
     /** {@return rows of the model: tree nodes and prompt tokens} */
     public int mainRows() {
         return mainRows;
@@ -95,6 +128,21 @@ public final class StepStats {
     /** {@return requests that waited when the step began} */
     public int queuedRequests() {
         return queuedRequests;
+    }
+
+    /** {@return tokens that were computed anew, since their pages were given up when their generation made room} */
+    public int recomputedTokens() {
+        return recomputedTokens;
+    }
+
+    /** {@return generations that made room for others since the step before} */
+    public int preemptions() {
+        return preemptions;
+    }
+
+    /** {@return generations that have made room and wait to go on} */
+    public int preemptedRequests() {
+        return preemptedRequests;
     }
 
     /** {@return pages of the KV cache that generations held after it} */

@@ -10,6 +10,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -90,6 +91,20 @@ final class ObservationTest {
                     Arrays.toString(sum(generations, GenerationStats::draftedPerDepth)),
                     Arrays.toString(stats.draftedPerDepth()));
 
+            assertEquals(Map.of(TreeDecision.FIXED, stats.passes()), stats.treeDecisions());
+            assertEquals(stats.passes(), Arrays.stream(stats.treeSizes()).sum());
+            assertEquals(
+                    sumOf(
+                            generations,
+                            generation -> Arrays.stream(generation.treeSizes())
+                                    .skip(2)
+                                    .sum()),
+                    Arrays.stream(stats.treeSizes()).skip(2).sum());
+            assertTrue(stats.placements().values().stream()
+                            .mapToLong(Long::longValue)
+                            .sum()
+                    <= stats.passes());
+
             Generation cancelled = model.generate(
                     DemoModel.prompts(1, 3).getFirst(),
                     OPTIONS.toBuilder().maxTokens(1500).ignoreEndTokens(true).build());
@@ -105,6 +120,65 @@ final class ObservationTest {
                 stats.promptTokens() + stats.sharedPromptTokens() >= sumOf(generations, GenerationStats::promptTokens),
                 stats::toString);
         assertTrue(stats.stepping().compareTo(stats.forward()) > 0, stats::toString);
+    }
+
+    @Test
+    void whyTreesHaveTheirSizesIsTold() {
+        List<StepStats> steps = new CopyOnWriteArrayList<>();
+        LanguageModel model = DemoModel.load(HOST);
+        List<GenerationStats> generations = new ArrayList<>();
+        try (model) {
+            model.addListener(new ModelListener() {
+                @Override
+                public void stepped(StepStats step) {
+                    steps.add(step);
+                }
+            });
+            for (Speculation speculation : List.of(Speculation.adaptive(), Speculation.off())) {
+                for (String prompt : DemoModel.prompts(8, 29)) {
+                    GenerationOptions options = OPTIONS.toBuilder()
+                            .maxTokens(60)
+                            .ignoreEndTokens(true)
+                            .speculation(speculation)
+                            .build();
+                    try (Generation generation = model.generate(prompt, options)) {
+                        generation.text();
+                        generations.add(generation.stats());
+                    }
+                }
+            }
+        }
+        for (GenerationStats stats : generations) {
+            Map<TreeDecision, Long> why = stats.treeDecisions();
+            assertEquals(
+                    stats.passes(),
+                    why.values().stream().mapToLong(Long::longValue).sum());
+            // A tree of more than its root was asked for, or pays.
+            assertEquals(
+                    stats.passes() - stats.treeSizes()[1],
+                    why.getOrDefault(TreeDecision.PAYS, 0L) + why.getOrDefault(TreeDecision.NODES_PAY, 0L),
+                    stats::toString);
+            assertEquals(stats.passes(), Arrays.stream(stats.treeSizes()).sum());
+        }
+        assertEquals(
+                Map.of(TreeDecision.OFF, (long) generations.getLast().passes()),
+                generations.getLast().treeDecisions());
+        assertTrue(generations.getLast().placements().isEmpty());
+        assertTrue(
+                model.stats().treeDecisions().containsKey(TreeDecision.PAYS),
+                model.stats().treeDecisions()::toString);
+        for (StepStats step : steps) {
+            assertEquals(
+                    step.decodingSequences(),
+                    step.treeDecisions().values().stream()
+                            .mapToLong(Long::longValue)
+                            .sum());
+            boolean decided = step.promisedTokens() > 0;
+            assertEquals(decided, step.relativeCost() > 0);
+            if (step.treeDecisions().containsKey(TreeDecision.PAYS)) {
+                assertTrue(decided && step.promisedTokens() >= step.relativeCost(), step::toString);
+            }
+        }
     }
 
     @Test

@@ -6,6 +6,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.function.Supplier;
 
 /**
@@ -163,6 +164,27 @@ final class LiveView implements AutoCloseable {
             return shares;
         }
 
+        private static long drafts(ModelStats stats) {
+            return stats.placements().values().stream()
+                    .mapToLong(Long::longValue)
+                    .sum();
+        }
+
+        /** Why trees have their sizes, or where streams ran: shares of a whole. */
+        private static <E extends Enum<E>> String shares(Map<E, Long> now, Map<E, Long> before, long whole) {
+            StringBuilder shares = new StringBuilder();
+            now.forEach((what, count) -> {
+                long change = count - before.getOrDefault(what, 0L);
+                if (change > 0) {
+                    shares.append(" · ")
+                            .append(what.name().toLowerCase(Locale.ROOT).replace('_', ' '))
+                            .append(' ')
+                            .append(share(ratio(change, whole)).strip());
+                }
+            });
+            return shares.toString();
+        }
+
         private String milliseconds(Duration later, Duration earlier) {
             return String.format(Locale.ROOT, "%.2f", ratio(later.minus(earlier).toNanos(), steps()) / 1e6);
         }
@@ -174,7 +196,9 @@ final class LiveView implements AutoCloseable {
                     "requests",
                     Figures.count(now.runningRequests()) + " running · " + Figures.count(now.queuedRequests())
                             + " queued · " + Figures.count(now.completedRequests()) + " done"
-                            + unusual(now.cancelledRequests(), "cancelled") + unusual(now.failedRequests(), "failed")));
+                            + unusual(now.preemptedRequests(), "preempted")
+                            + unusual(now.cancelledRequests(), "cancelled")
+                            + unusual(now.timedOutRequests(), "timed out") + unusual(now.failedRequests(), "failed")));
             lines.add(row(
                     "speed",
                     style.bold(Figures.rate(tokensPerSecond()) + " tokens/s") + " · "
@@ -184,6 +208,14 @@ final class LiveView implements AutoCloseable {
                     "passes",
                     Figures.ratio(tokensPerPass()) + " tokens/pass · " + Figures.ratio(accepted()) + " accepted of "
                             + Figures.ratio(drafted()) + " drafted"));
+            lines.add(row(
+                    "trees",
+                    String.format(Locale.ROOT, "%.1f nodes", 1 + drafted())
+                            + shares(now.treeDecisions(), before.treeDecisions(), passes())));
+            lines.add(row(
+                    "drafts",
+                    Figures.count(drafts(now) - drafts(before))
+                            + shares(now.placements(), before.placements(), drafts(now) - drafts(before))));
             List<Double> acceptance = acceptance();
             for (int i = 0; i < acceptance.size(); i++) {
                 lines.add(row(

@@ -3,6 +3,7 @@ package dev.tributary.micrometer;
 
 import dev.tributary.FinishReason;
 import dev.tributary.GenerationCancelledException;
+import dev.tributary.GenerationTimeoutException;
 import dev.tributary.LanguageModel;
 import dev.tributary.ModelListener;
 import dev.tributary.ModelStats;
@@ -49,7 +50,12 @@ import java.util.function.ToDoubleFunction;
  * <tr><td>requests.running</td><td>gauge</td><td>requests</td><td>requests that are being generated</td></tr>
  * <tr><td>requests</td><td>timer</td><td>time</td><td>requests from submission to end; tag {@code outcome}:
  * {@code end_token}, {@code stop_string}, {@code max_tokens}, {@code context_limit}, {@code cancelled},
- * {@code failed}</td></tr>
+ * {@code timed_out}, {@code failed}</td></tr>
+ * <tr><td>requests.refused</td><td>counter</td><td>requests</td><td>requests that were refused, since too many waited</td></tr>
+ * <tr><td>requests.preempted</td><td>gauge</td><td>requests</td><td>requests that made room and wait to go on</td></tr>
+ * <tr><td>preemptions</td><td>counter</td><td>requests</td><td>how often a request made room for others</td></tr>
+ * <tr><td>swap.used</td><td>gauge</td><td>bytes</td><td>host memory that keeps what they had computed</td></tr>
+ * <tr><td>tokens.recomputed</td><td>counter</td><td>tokens</td><td>tokens computed anew for want of such memory</td></tr>
  * <tr><td>requests.queue</td><td>timer</td><td>time</td><td>from submission to the first step, of requests that got so
  * far</td></tr>
  * <tr><td>requests.first.token</td><td>timer</td><td>time</td><td>from submission to the first token, of requests that got
@@ -147,6 +153,15 @@ public final class ModelMetrics implements MeterBinder, AutoCloseable {
             this.registry = registry;
             gauge("requests.queued", "requests", "Requests that wait", ModelStats::queuedRequests);
             gauge("requests.running", "requests", "Requests that are being generated", ModelStats::runningRequests);
+            counter("requests.refused", "requests", "Requests that were refused", ModelStats::refusedRequests);
+            gauge(
+                    "requests.preempted",
+                    "requests",
+                    "Requests that made room and wait to go on",
+                    ModelStats::preemptedRequests);
+            counter("preemptions", "requests", "How often a request made room", ModelStats::preemptions);
+            gauge("swap.used", "bytes", "Host memory that keeps what they had computed", ModelStats::swappedBytes);
+            counter("tokens.recomputed", "tokens", "Tokens computed anew", ModelStats::recomputedTokens);
             counter("tokens.prompt", "tokens", "Tokens of prompts that were read", ModelStats::promptTokens);
             counter(
                     "tokens.prompt.shared",
@@ -266,9 +281,11 @@ public final class ModelMetrics implements MeterBinder, AutoCloseable {
             return outcome.finishReason()
                     .map(FinishReason::name)
                     .orElse(
-                            outcome.failure().orElse(null) instanceof GenerationCancelledException
-                                    ? "cancelled"
-                                    : "failed")
+                            switch (outcome.failure().orElse(null)) {
+                                case GenerationCancelledException _ -> "cancelled";
+                                case GenerationTimeoutException _ -> "timed_out";
+                                case null, default -> "failed";
+                            })
                     .toLowerCase(Locale.ROOT);
         }
 

@@ -24,6 +24,34 @@ public record CacheMemory(DeviceMemory memory, int layers, int pages, long pageB
         }
     }
 
+    /** What is done with pages that lie one behind the other. */
+    @FunctionalInterface
+    interface Run {
+        /**
+         * Called for each layer.
+         *
+         * @param layer the layer
+         * @param from index of the first page
+         * @param offset where it lies
+         * @param bytes of all
+         */
+        void move(int layer, int from, long offset, long bytes);
+    }
+
+    /** Pages mostly lie one behind the other, and a device moves few large pieces sooner than many small ones. */
+    void eachRun(int[] numbers, int first, int end, Run action) {
+        for (int layer = 0; layer < layers; layer++) {
+            int next;
+            for (int from = first; from < end; from = next) {
+                next = from + 1;
+                while (next < end && numbers[next] == numbers[next - 1] + 1) {
+                    next++;
+                }
+                action.move(layer, from, offset(layer, numbers[from]), (next - from) * pageBytes);
+            }
+        }
+    }
+
     private long offset(int layer, int page) {
         return ((long) layer * pages + page) * pageBytes;
     }

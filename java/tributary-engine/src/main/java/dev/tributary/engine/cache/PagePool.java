@@ -76,6 +76,35 @@ public final class PagePool {
         return sharing;
     }
 
+    /** {@return where the pages lie} */
+    public CacheMemory memory() {
+        return memory;
+    }
+
+    /**
+     * How many of the pages that a text begins with are held by others, so that holding them too takes none.
+     *
+     * @param tokens the text
+     * @param limit tokens of it that count
+     * @return pages
+     */
+    public int held(int[] tokens, int limit) {
+        int held = 0;
+        PrefixTree.Node node = sharing ? prefixes.root() : null;
+        while (node != null && (held + 1) * Limits.PAGE_TOKENS <= limit) {
+            node = prefixes.find(node, tokens, held * Limits.PAGE_TOKENS);
+            if (node == null || holders[node.page] == 0) {
+                break;
+            }
+            held++;
+        }
+        return held;
+    }
+
+    boolean isHeld(PrefixTree.Node node) {
+        return holders[node.page] > 0;
+    }
+
     PrefixTree prefixes() {
         return prefixes;
     }

@@ -2,6 +2,7 @@
 package dev.tributary.engine.cache;
 
 import dev.tributary.engine.device.Limits;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -62,24 +63,32 @@ public final class SequenceCache implements AutoCloseable {
      *
      * @param tokens the sequence's tokens, those that are committed among them
      * @param limit tokens that may be committed in all
+     * @param mostPages pages that nobody holds now and that may be taken
      * @return tokens that were found
      */
-    public int adopt(int[] tokens, int limit) {
+    public int adopt(int[] tokens, int limit, int mostPages) {
         if (prefix == null || length % Limits.PAGE_TOKENS != 0) {
             return 0;
         }
         int before = length;
+        int pagesLeft = mostPages;
         while (length + Limits.PAGE_TOKENS <= limit) {
             PrefixTree.Node next = pool.prefixes().find(prefix, tokens, length);
             if (next == null) {
                 break;
             }
+            if (pagesLeft == 0 && !pool.isHeld(next)) {
+                return length - before;
+            }
+            pagesLeft -= pool.isHeld(next) ? 0 : 1;
             pool.share(next);
             pages[pageCount++] = next.page;
             length += Limits.PAGE_TOKENS;
             prefix = next;
         }
-        adoptBeginning(tokens, Math.min(limit - length, Limits.PAGE_TOKENS - 1));
+        if (pagesLeft > 0) {
+            adoptBeginning(tokens, Math.min(limit - length, Limits.PAGE_TOKENS - 1));
+        }
         return length - before;
     }
 
@@ -152,6 +161,31 @@ public final class SequenceCache implements AutoCloseable {
     /** Gives back what the last reservation took beyond the committed tokens. */
     public void rollback() {
         shrink(Limits.pages(length));
+    }
+
+    /**
+     * Copies what is committed to the host.
+     *
+     * @return the copy; empty when nothing is committed, or the host has no memory for it
+     */
+    public Optional<SavedPages> save() {
+        return length == 0 ? Optional.empty() : SavedPages.of(pool.memory(), pages, pageCount);
+    }
+
+    /**
+     * Commits what was saved: this sequence is empty, and its pages may be others than then.
+     *
+     * @param saved the copy
+     * @param tokens holds the tokens of it
+     * @param count how many
+     */
+    public void restore(SavedPages saved, int[] tokens, int count) {
+        adopt(tokens, count, Integer.MAX_VALUE);
+        int first = length / Limits.PAGE_TOKENS;
+        int left = count - length;
+        reserve(left);
+        saved.restore(pool.memory(), pages, first);
+        commit(tokens, length, left);
     }
 
     /** Gives back every page; what is committed in them may be found by others. */

@@ -31,6 +31,10 @@ public final class PassEvent extends Event {
     @Description("Nodes of the token tree, the root left out")
     public int draftedTokens;
 
+    @Label("Tree Decision")
+    @Description("Why the tree has its size: OFF, FIXED, PAYS, NODES_PAY, DECLINED, PAUSED or UNDRAFTED")
+    public String decision = "";
+
     @Label("Drafted Depth")
     @Description("Depth of the deepest node")
     public int draftedDepth;

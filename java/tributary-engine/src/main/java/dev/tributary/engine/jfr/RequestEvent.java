@@ -25,7 +25,7 @@ public final class RequestEvent extends Event {
     public long request;
 
     @Label("Outcome")
-    @Description("END_TOKEN, STOP_STRING, MAX_TOKENS, CONTEXT_LIMIT, CANCELLED or FAILED")
+    @Description("END_TOKEN, STOP_STRING, MAX_TOKENS, CONTEXT_LIMIT, CANCELLED, TIMED_OUT or FAILED")
     public String outcome = "";
 
     @Label("Prompt Tokens")
@@ -35,6 +35,10 @@ public final class RequestEvent extends Event {
     @Label("Shared Prompt Tokens")
     @Description("Tokens of the prompt that were found computed already")
     public int sharedPromptTokens;
+
+    @Label("Preemptions")
+    @Description("How often it made room for others and went on later")
+    public int preemptions;
 
     @Label("Tokens")
     @Description("Tokens generated")

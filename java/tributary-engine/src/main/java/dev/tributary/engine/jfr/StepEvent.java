@@ -48,6 +48,16 @@ public final class StepEvent extends Event {
     @Description("Tokens generated, the target's own included")
     public int tokens;
 
+    @Label("Promised Tokens")
+    @Description("Tokens that adaptive trees promised each sequence on average; 0 when nothing adaptive was drafted")
+    public double promisedTokens;
+
+    @Label("Relative Cost")
+    @Description(
+            "Expected cost of the step with the best trees and their draft, over a plain one; above the promised tokens"
+                    + " drafting does not pay")
+    public double relativeCost;
+
     @Label("Main Rows")
     @Description("Rows of the model: tree nodes and prompt tokens")
     public int mainRows;
@@ -59,6 +69,18 @@ public final class StepEvent extends Event {
     @Label("Queued Requests")
     @Description("Requests that waited when the step began")
     public int queuedRequests;
+
+    @Label("Preempted Requests")
+    @Description("Requests that have made room for others and wait to go on")
+    public int preemptedRequests;
+
+    @Label("Preemptions")
+    @Description("Requests that made room since the step before")
+    public int preemptions;
+
+    @Label("Recomputed Tokens")
+    @Description("Tokens computed anew, since their pages were given up")
+    public int recomputedTokens;
 
     @Label("Pages in Use")
     @Description("Pages of the KV cache that sequences hold")

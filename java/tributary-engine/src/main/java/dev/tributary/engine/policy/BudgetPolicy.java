@@ -2,6 +2,7 @@
 package dev.tributary.engine.policy;
 
 import dev.tributary.Speculation;
+import dev.tributary.TreeDecision;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.tree.TokenTree;
 import java.util.Arrays;
@@ -36,6 +37,8 @@ public final class BudgetPolicy {
     private double usualTokens = 2;
 
     private double usualCost = 1.6;
+    private double promisedTokens;
+    private double relativeCost;
 
     /**
      * Nothing learnt yet.
@@ -71,8 +74,10 @@ public final class BudgetPolicy {
         private final DraftHabit habit = new DraftHabit();
         private final boolean[] anchors = new boolean[Limits.MAX_TREE];
         private Speculation.Placement placement = Speculation.Placement.DEFERRED;
+        private TreeDecision decision = TreeDecision.UNDRAFTED;
         private double covered;
         private boolean drafted;
+        private boolean paused;
 
         /**
          * A part that is used again for every pass of a sequence.
@@ -99,6 +104,11 @@ public final class BudgetPolicy {
         /** {@return where this pass's streams run; never AUTOMATIC} */
         public Speculation.Placement placement() {
             return placement;
+        }
+
+        /** {@return why this pass's tree has its size} */
+        public TreeDecision decision() {
+            return decision;
         }
 
         /**
@@ -131,10 +141,34 @@ public final class BudgetPolicy {
             adaptiveNodes += part.adapts() ? part.tree.size() - 1 : 0;
             drafted |= part.adapts() && part.drafted;
         }
+        for (Part part : parts) {
+            part.decision = switch (part.speculation.budget()) {
+                case Speculation.Budget.None none -> TreeDecision.OFF;
+                case Speculation.Budget.Fixed fixed -> TreeDecision.FIXED;
+                case Speculation.Budget.Adaptive adaptive -> part.paused ? TreeDecision.PAUSED : TreeDecision.UNDRAFTED;
+            };
+        }
+        promisedTokens = 0;
+        relativeCost = 0;
         if (drafted) {
             cutAdaptiveTrees(parts, rows, adaptiveNodes, context);
         }
         place(parts, context);
+    }
+
+    /** {@return tokens that each sequence of the pass was promised on average, as it was decided last; 0 = no adaptive draft} */
+    public double promisedTokens() {
+        return promisedTokens;
+    }
+
+    /**
+     * What the pass decided last costs, its draft included.
+     *
+     * @return over the cost of a plain pass; where it is above {@link #promisedTokens}, drafting does not pay; 0 = no adaptive
+     *     draft
+     */
+    public double relativeCost() {
+        return relativeCost;
     }
 
     /**
@@ -147,7 +181,10 @@ public final class BudgetPolicy {
         return switch (part.speculation.budget()) {
             case Speculation.Budget.None none -> false;
             case Speculation.Budget.Fixed fixed -> true;
-            case Speculation.Budget.Adaptive adaptive -> part.habit.drafts();
+            case Speculation.Budget.Adaptive adaptive -> {
+                part.paused = !part.habit.drafts();
+                yield !part.paused;
+            }
         };
     }
 
@@ -202,9 +239,11 @@ public final class BudgetPolicy {
             }
         }
         double promised = bestTokens / sequences;
-        double relativeCost = MARGIN * bestCost / plain;
+        promisedTokens = promised;
+        relativeCost = MARGIN * bestCost / plain;
+        boolean pays = promised >= relativeCost;
         // What drafting cost is spent already: the pass itself speculates when the nodes alone pay.
-        if (promised < relativeCost) {
+        if (!pays) {
             threshold = thresholdOfFreeNodes(worth, fixedRows, sequences, context);
         }
         for (Part part : parts) {
@@ -220,6 +259,7 @@ public final class BudgetPolicy {
                     keep++;
                 }
                 part.tree.truncate(keep);
+                part.decision = keep == 1 ? TreeDecision.DECLINED : pays ? TreeDecision.PAYS : TreeDecision.NODES_PAY;
             }
         }
         usualTokens += FORGETTING * (promised - usualTokens);

@@ -6,6 +6,7 @@ import dev.tributary.DeviceException;
 import dev.tributary.GenerationCancelledException;
 import dev.tributary.InsufficientMemoryException;
 import dev.tributary.ModelClosedException;
+import dev.tributary.QueueFullException;
 import dev.tributary.Speculation;
 import dev.tributary.TributaryException;
 import dev.tributary.engine.cache.SequenceCache;
@@ -20,10 +21,7 @@ import dev.tributary.engine.text.StopStrings;
 import dev.tributary.engine.tree.Candidates;
 import dev.tributary.engine.tree.TreeBuilder;
 import dev.tributary.kernels.KernelException;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
@@ -41,9 +39,13 @@ public final class Engine implements AutoCloseable {
     private final CompletableFuture<LoadedModel> loaded = new CompletableFuture<>();
 
     // Guarded by this.
-    private final Deque<Request> queue = new ArrayDeque<>();
+    private final RequestQueue queue = new RequestQueue(System.nanoTime());
     private boolean closing;
     private long submitted;
+    private long refused;
+    // Written by the device thread.
+    private volatile int parked;
+    private volatile long savedBytes;
     private @Nullable DeviceException poison;
 
     // Owned by the device thread.
@@ -51,9 +53,8 @@ public final class Engine implements AutoCloseable {
     private final StepFigures stepFigures = new StepFigures();
     private final PassFigures passFigures = new PassFigures();
     private long stepBegan;
-    private final List<Sequence> running = new ArrayList<>();
-    /** Taken from the queue, with pages promised, but not running yet. */
-    private final List<Request> admitted = new ArrayList<>();
+    /** Taken from the queue, but not running yet. */
+    private Optional<Request> beginning = Optional.empty();
 
     private final List<BudgetPolicy.Part> parts = new ArrayList<>();
     private final List<Sequence> drafting = new ArrayList<>();
@@ -61,7 +62,6 @@ public final class Engine implements AutoCloseable {
     private final int[] pathTokens = new int[Limits.MAX_PATH];
     private final int[] path = new int[Limits.MAX_PATH];
     private final int[] committed = new int[Limits.MAX_PATH];
-    private int promisedPages;
     /** Committed tokens of a running sequence, on average. */
     private double context;
 
@@ -109,6 +109,7 @@ public final class Engine implements AutoCloseable {
      * @param request the request
      * @throws ConfigurationException when it can never run
      * @throws ModelClosedException when the model is closed or closing
+     * @throws QueueFullException when too many wait
      * @throws DeviceException when the device failed earlier
      */
     public void submit(Request request) {
@@ -137,6 +138,12 @@ public final class Engine implements AutoCloseable {
             if (closing) {
                 throw new ModelClosedException("the model is closed and takes no new requests");
             }
+            int capacity = model.limits().queueCapacity();
+            if (queue.size() >= capacity) {
+                refused++;
+                throw new QueueFullException("the queue is full: " + queue.size() + " requests wait, the capacity is "
+                        + capacity + " (LoadOptions.queueCapacity), " + refused + " were refused so far");
+            }
             request.submitted(++submitted, observer);
             queue.add(request);
             notifyAll();
@@ -158,8 +165,24 @@ public final class Engine implements AutoCloseable {
         return queue.size();
     }
 
+    /** {@return sequences that have made room for others and wait to go on} */
+    public int parked() {
+        return parked;
+    }
+
+    /** {@return bytes of host memory that keep their pages} */
+    public long savedBytes() {
+        return savedBytes;
+    }
+
+    /** {@return requests that were refused since too many waited} */
+    public synchronized long refused() {
+        return refused;
+    }
+
     /** Wakes the device thread, so that it sees a cancellation. */
     public synchronized void wake() {
+        queue.disturb();
         notifyAll();
     }
 
@@ -192,6 +215,7 @@ public final class Engine implements AutoCloseable {
             loaded.completeExceptionally(e);
             return;
         }
+        Schedule schedule = new Schedule(model);
         try (model) {
             if (!model.device().isSynchronous()) {
                 Rehearsal.of(model); // where the host computes, its part of a pass is small beside the rest
@@ -200,11 +224,11 @@ public final class Engine implements AutoCloseable {
             BudgetPolicy policy =
                     new BudgetPolicy(costs, model.gamma(), model.capacity().adapters());
             loaded.complete(model);
-            while (admit(model)) {
+            while (admit(model, schedule)) {
                 try {
-                    step(model, policy, costs);
+                    step(model, schedule, policy, costs);
                 } catch (InsufficientMemoryException e) {
-                    failRunning(e);
+                    failRunning(schedule, e);
                 }
             }
         } catch (Throwable e) {
@@ -218,120 +242,113 @@ public final class Engine implements AutoCloseable {
                 poison = failure;
             }
             loaded.completeExceptionally(failure);
-            failAll(failure);
+            failAll(schedule, failure);
         }
     }
 
     /** A pass that there is no memory for fails those who were in it; the device and all others go on. */
-    private void failRunning(InsufficientMemoryException failure) {
-        for (Sequence sequence : running) {
-            retire(sequence);
+    private static void failRunning(Schedule schedule, InsufficientMemoryException failure) {
+        for (Sequence sequence : List.copyOf(schedule.running())) {
+            schedule.end(sequence);
             sequence.request.fail(failure);
         }
-        running.clear();
     }
 
     /** Steps one request to its end, without queue and thread. */
     static void rehearse(LoadedModel model, BudgetPolicy policy, PassCosts costs, Request request) {
         Engine engine = new Engine("rehearsal", () -> model);
-        engine.promisedPages = pagesOf(model, request);
-        engine.running.add(engine.sequence(model, request));
-        while (!engine.running.isEmpty()) {
-            engine.step(model, policy, costs);
+        Schedule schedule = new Schedule(model);
+        schedule.start(sequence(model, request));
+        while (!schedule.isIdle()) {
+            schedule.makeRoom();
+            engine.step(model, schedule, policy, costs);
         }
     }
 
-    private void failAll(TributaryException failure) {
-        for (Sequence sequence : running) {
-            sequence.request.fail(failure);
-        }
-        running.clear();
-        List<Request> waiting = new ArrayList<>(admitted);
-        admitted.clear();
+    /** Nothing is freed one by one: the device goes, and everything with it. */
+    private void failAll(Schedule schedule, TributaryException failure) {
+        List<Request> all = new ArrayList<>();
+        schedule.takeAll().forEach(sequence -> all.add(sequence.request));
+        beginning.ifPresent(all::add);
+        beginning = Optional.empty();
         synchronized (this) {
-            waiting.addAll(queue);
-            queue.clear();
+            all.addAll(queue.takeAll());
         }
-        waiting.forEach(request -> request.fail(failure));
+        all.forEach(request -> request.fail(failure));
     }
 
     /**
-     * Retires cancelled sequences, admits what fits, waits when there is nothing to do.
+     * Ends what was cancelled or is late, admits what fits, waits when there is nothing to do.
      *
      * @return false when the engine ends
      */
-    private boolean admit(LoadedModel model) {
-        for (Iterator<Sequence> all = running.iterator(); all.hasNext(); ) {
-            Sequence sequence = all.next();
-            if (sequence.request.isCancelled()) {
-                all.remove();
-                retire(sequence);
-                sequence.request.fail(new GenerationCancelledException("the generation was cancelled"));
-            }
+    private boolean admit(LoadedModel model, Schedule schedule) {
+        long now = System.nanoTime();
+        for (Sequence sequence :
+                schedule.takeEnded(sequence -> sequence.request.isCancelled() || sequence.request.isLate(now))) {
+            publish(schedule);
+            sequence.request.fail(sequence.request.endedEarly());
         }
-        List<Request> cancelled = new ArrayList<>();
+        List<Request> ended;
         boolean open;
         synchronized (this) {
-            while (true) {
-                for (Iterator<Request> all = queue.iterator(); all.hasNext(); ) {
-                    Request request = all.next();
-                    if (request.isCancelled()) {
-                        all.remove();
-                        cancelled.add(request);
-                    }
-                }
-                open = !closing;
-                if (!open) {
-                    break;
-                }
-                while (!queue.isEmpty()
-                        && running.size() + admitted.size() < model.capacity().sequences()
-                        && promisedPages + pagesOf(model, queue.peek())
-                                <= model.pages().capacity()) {
-                    Request request = queue.remove();
-                    promisedPages += pagesOf(model, request);
-                    admitted.add(request);
-                }
-                stepFigures.queued = queue.size();
-                if (!running.isEmpty() || !admitted.isEmpty() || !cancelled.isEmpty()) {
-                    break;
-                }
+            ended = queue.takeEnded(now);
+            while (ended.isEmpty() && !closing && queue.size() == 0 && schedule.isIdle()) {
                 try {
                     wait();
                 } catch (InterruptedException e) {
                     // Nobody outside has this thread; should one interrupt it all the same, it looks again.
                 }
             }
+            open = !closing;
         }
-        // Not under the lock: a sequence begins by reading its whole prompt.
-        for (Request request : List.copyOf(admitted)) {
-            running.add(sequence(model, request));
-            admitted.remove(request);
-        }
-        cancelled.forEach(r -> r.fail(new GenerationCancelledException("the generation was cancelled")));
+        ended.forEach(request -> request.fail(request.endedEarly()));
         if (!open) {
-            for (Sequence sequence : running) {
-                retire(sequence);
+            for (Sequence sequence : schedule.takeEnded(sequence -> true)) {
                 sequence.request.fail(new GenerationCancelledException("the model was closed during the generation"));
             }
-            running.clear();
-            failAll(new GenerationCancelledException("the model was closed before the generation began"));
+            failAll(schedule, new GenerationCancelledException("the model was closed before the generation began"));
+            publish(schedule);
+            return false;
         }
-        return open;
+        while (beginNext(model, schedule)) {}
+        schedule.makeRoom();
+        publish(schedule);
+        return true;
     }
 
-    private static int pagesOf(LoadedModel model, Request request) {
-        long tokens =
-                Math.min((long) request.prompt().length + request.options().maxTokens(), model.contextTokens());
-        return Math.min(model.capacity().pages(), Limits.pages((int) tokens + Limits.MAX_TREE) + 1);
+    private void publish(Schedule schedule) {
+        parked = schedule.parked();
+        savedBytes = schedule.savedBytes();
     }
 
-    private Sequence sequence(LoadedModel model, Request request) {
-        int pages = pagesOf(model, request);
+    /** Lets whoever comes first among those that wait and those that were parked begin, or go on, if it fits. */
+    private boolean beginNext(LoadedModel model, Schedule schedule) {
+        Request head;
+        synchronized (this) {
+            head = queue.peek();
+            stepFigures.queued = queue.size();
+        }
+        if (schedule.hasParkedBefore(head)) {
+            return schedule.resumes();
+        }
+        if (head == null || !schedule.admits(head)) {
+            return false;
+        }
+        synchronized (this) {
+            queue.remove(head);
+        }
+        // Not under the lock: a sequence begins by reading its whole prompt.
+        beginning = Optional.of(head);
+        schedule.start(sequence(model, head));
+        beginning = Optional.empty();
+        return true;
+    }
+
+    private static Sequence sequence(LoadedModel model, Request request) {
         Sequence sequence = new Sequence(
                 request,
                 new SequenceCache(model.pages(), model.capacity().pages()),
-                pages,
                 new Candidates(model.gamma(), Math.max(1, model.capacity().candidates())),
                 model.tokenizer(),
                 model.config().endTokens()::contains,
@@ -341,15 +358,8 @@ public final class Engine implements AutoCloseable {
         return sequence;
     }
 
-    private void retire(Sequence sequence) {
-        if (!sequence.retired) {
-            sequence.retired = true;
-            promisedPages -= sequence.promisedPages;
-            sequence.close();
-        }
-    }
-
-    private void step(LoadedModel model, BudgetPolicy policy, PassCosts costs) {
+    private void step(LoadedModel model, Schedule schedule, BudgetPolicy policy, PassCosts costs) {
+        List<Sequence> running = schedule.running();
         if (running.isEmpty()) {
             return;
         }
@@ -359,7 +369,7 @@ public final class Engine implements AutoCloseable {
         long begin = System.nanoTime();
         stepBegan = begin;
         Decoder decoder = model.decoder();
-        boolean prefills = plan(model, policy);
+        boolean prefills = plan(model, schedule, policy);
         StepPlan plan = decoder.plan();
         decoder.verify(model.streams().isPresent());
         stepFigures.forwardNanos = decoder.forwardNanos();
@@ -369,10 +379,9 @@ public final class Engine implements AutoCloseable {
         int streamRows = plan.streamRows();
 
         drafting.clear();
-        for (Sequence sequence : running) {
-            takeResults(model, policy, sequence);
+        for (Sequence sequence : List.copyOf(running)) {
+            takeResults(model, schedule, policy, sequence);
         }
-        running.removeIf(sequence -> sequence.ended().isPresent());
         long verified = System.nanoTime();
         if (typical) {
             costs.observeVerify(mainRows, streamRows, context, verified - begin);
@@ -386,17 +395,23 @@ public final class Engine implements AutoCloseable {
             drafting.forEach(sequence -> sequence.addDraftTime(nanos));
             stepFigures.draftNanos = nanos;
         }
+        stepFigures.promisedTokens = policy.promisedTokens();
+        stepFigures.relativeCost = policy.relativeCost();
         stepFigures.mainRows = mainRows;
         stepFigures.streamRows = streamRows;
         stepFigures.pages = model.pages().capacity();
         stepFigures.pagesInUse = stepFigures.pages - model.pages().available();
         stepFigures.pagesCached = model.pages().cached();
+        stepFigures.parked = schedule.parked();
+        stepFigures.preemptions = schedule.takePreemptions();
+        stepFigures.savedBytes = schedule.savedBytes();
         stepFigures.totalNanos = System.nanoTime() - begin;
         observer.stepped(stepFigures);
     }
 
     /** Writes the next pass: trees of the sequences that decode, chunks of those that read their prompt. */
-    private boolean plan(LoadedModel model, BudgetPolicy policy) {
+    private boolean plan(LoadedModel model, Schedule schedule, BudgetPolicy policy) {
+        List<Sequence> running = schedule.running();
         StepPlan plan = model.decoder().plan();
         parts.clear();
         int decoding = 0;
@@ -407,7 +422,8 @@ public final class Engine implements AutoCloseable {
         }
         for (Sequence sequence : running) {
             if (sequence.decodes()) {
-                sequence.growTree(builder, policy, model.treeRows() / decoding);
+                sequence.growTree(builder, policy, schedule.rows(sequence, model.treeRows() / decoding));
+                schedule.grant(sequence, sequence.tree.size());
                 parts.add(sequence.part);
             }
         }
@@ -421,9 +437,10 @@ public final class Engine implements AutoCloseable {
                 planTree(model, plan, sequence, policy);
             } else {
                 if (prefillRows > 0) {
-                    stepFigures.sharedTokens += sequence.adoptPrefix();
+                    stepFigures.sharedTokens += schedule.adopt(sequence);
                 }
-                sequence.chunk = Math.min(prefillRows, sequence.promptLeft());
+                sequence.chunk = schedule.rows(sequence, Math.min(prefillRows, sequence.leftToRead()));
+                schedule.grant(sequence, sequence.chunk);
                 prefillRows -= sequence.chunk;
                 prefills = true;
                 planChunk(model, plan, sequence, policy);
@@ -461,9 +478,9 @@ public final class Engine implements AutoCloseable {
         int length = sequence.cache.length();
         sequence.cache.reserve(sequence.chunk);
         sequence.index = plan.openSequence(sequence.cache);
-        sequence.firstRow = plan.addChunk(sequence.request.prompt(), length, sequence.chunk);
+        sequence.firstRow = plan.addChunk(sequence.tokens(), length, sequence.chunk);
         sequence.streamRow[0] = -1;
-        boolean last = sequence.chunk > 0 && sequence.chunk == sequence.promptLeft();
+        boolean last = sequence.endsPrompt();
         sequence.wantsDraft = last && model.gamma() > 0 && sequence.speculates() && policy.drafts(sequence.part);
         if (last) {
             int lastRow = sequence.firstRow + sequence.chunk - 1;
@@ -481,7 +498,7 @@ public final class Engine implements AutoCloseable {
         }
     }
 
-    private void takeResults(LoadedModel model, BudgetPolicy policy, Sequence sequence) {
+    private void takeResults(LoadedModel model, Schedule schedule, BudgetPolicy policy, Sequence sequence) {
         Decoder decoder = model.decoder();
         StepResults results = decoder.results();
         long now = System.nanoTime();
@@ -492,9 +509,10 @@ public final class Engine implements AutoCloseable {
         java.util.Arrays.fill(passFigures.draftedPerDepth, 0);
         passFigures.contextTokens = sequence.cache.length();
         if (sequence.chunk > 0 || !sequence.decodes()) {
-            boolean last = sequence.chunk > 0 && sequence.chunk == sequence.promptLeft();
-            sequence.cache.commit(sequence.request.prompt(), sequence.cache.length(), sequence.chunk);
-            stepFigures.promptTokens += sequence.chunk;
+            boolean last = sequence.endsPrompt();
+            int again = sequence.commitChunk();
+            stepFigures.promptTokens += sequence.chunk - again;
+            stepFigures.recomputedTokens += again;
             if (!last) {
                 return;
             }
@@ -523,7 +541,7 @@ public final class Engine implements AutoCloseable {
                     decoder.forwardNanos(),
                     decoder.verifyNanos(),
                     sequence.draftNanos(),
-                    running.size());
+                    stepFigures.sequences);
             record = Optional.of(PassRecord.of(sequence.tree, path, accepted, bonus, times));
         }
         int before = sequence.generated();
@@ -541,7 +559,7 @@ public final class Engine implements AutoCloseable {
         sequence.candidates.clear();
         observePass(sequence, drafted, accepted, taken);
         if (sequence.ended().isPresent()) {
-            retire(sequence);
+            schedule.end(sequence);
             sequence.request.finish(sequence.ended().get());
         } else if (sequence.wantsDraft) {
             int stream = sequence.streamRow[anchor];
@@ -563,6 +581,10 @@ public final class Engine implements AutoCloseable {
         pass.tokens = taken;
         pass.drafts = sequence.wantsDraft && sequence.ended().isEmpty();
         pass.placement = sequence.part.placement();
+        pass.decision = sequence.part.decision();
+        if (!pass.prefill) {
+            stepFigures.decisions.add(pass.decision);
+        }
         stepFigures.decoding += pass.prefill ? 0 : 1;
         stepFigures.drafted += drafted;
         stepFigures.accepted += pass.accepted;

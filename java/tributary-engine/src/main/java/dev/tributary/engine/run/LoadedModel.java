@@ -52,6 +52,7 @@ public final class LoadedModel implements AutoCloseable {
     private final StepCapacity capacity;
     private final PagePool pages;
     private final int contextTokens;
+    private final SchedulingLimits limits;
     private final ModelInfo info;
 
     private LoadedModel(
@@ -66,6 +67,7 @@ public final class LoadedModel implements AutoCloseable {
             StepCapacity capacity,
             PagePool pages,
             int contextTokens,
+            SchedulingLimits limits,
             ModelInfo info) {
         this.device = device;
         this.arena = arena;
@@ -78,6 +80,7 @@ public final class LoadedModel implements AutoCloseable {
         this.capacity = capacity;
         this.pages = pages;
         this.contextTokens = contextTokens;
+        this.limits = limits;
         this.info = info;
     }
 
@@ -250,6 +253,7 @@ public final class LoadedModel implements AutoCloseable {
                         new CacheMemory(cacheMemory, config.layers(), cachePages, shape.pageBytes()),
                         options.prefixSharing()),
                 context,
+                new SchedulingLimits(options.queueCapacity(), options.swapMemory()),
                 info);
     }
 
@@ -340,6 +344,10 @@ public final class LoadedModel implements AutoCloseable {
         return capacity.mainRows() - PREFILL_ROWS;
     }
 
+    SchedulingLimits limits() {
+        return limits;
+    }
+
     /** {@return the pages of the KV cache} */
     public PagePool pages() {
         return pages;
@@ -386,6 +394,7 @@ public final class LoadedModel implements AutoCloseable {
                     capacity,
                     new PagePool(imaginedMemory, pages.sharing()),
                     contextTokens,
+                    limits,
                     info);
         } catch (Throwable e) {
             closeAfter(e, nothing, scratch);

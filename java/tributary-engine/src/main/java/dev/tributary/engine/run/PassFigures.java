@@ -2,6 +2,7 @@
 package dev.tributary.engine.run;
 
 import dev.tributary.Speculation;
+import dev.tributary.TreeDecision;
 import dev.tributary.engine.device.Limits;
 
 /** What a step did for one sequence; reused from one to the next, owned by the device thread. */
@@ -18,6 +19,8 @@ public final class PassFigures {
     public int accepted;
     /** Tokens that became text. */
     public int tokens;
+    /** Why the tree has its size. */
+    public TreeDecision decision = TreeDecision.OFF;
     /** Whether the pass drafts the next tree. */
     public boolean drafts;
     /** Where its streams run, when it drafts. */

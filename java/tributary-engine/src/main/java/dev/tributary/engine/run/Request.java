@@ -5,14 +5,17 @@ import dev.tributary.DeviceException;
 import dev.tributary.FinishReason;
 import dev.tributary.GenerationCancelledException;
 import dev.tributary.GenerationOptions;
+import dev.tributary.GenerationTimeoutException;
 import dev.tributary.InsufficientMemoryException;
 import dev.tributary.TributaryException;
 import dev.tributary.engine.jfr.RequestEvent;
 import java.lang.foreign.MemorySegment;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ForkJoinPool;
 import java.util.function.Function;
@@ -34,10 +37,15 @@ public final class Request {
         void logits(int index, MemorySegment logits);
     }
 
+    /** What a level of priority is worth. */
+    private static final long LEVEL_NANOS = 1_000_000_000L;
+    /** Longer than anybody waits, and short enough to be added to a time. */
+    private static final Duration LONGEST = Duration.ofDays(10_000);
+
     private final int[] prompt;
     private final GenerationOptions options;
     private final Optional<LogitObserver> observer;
-    private final long submittedNanos = System.nanoTime();
+    private final long submittedNanos;
     private final RequestEvent event = new RequestEvent();
     private volatile boolean cancelled;
 
@@ -65,6 +73,12 @@ public final class Request {
      * @param observer who hears logits
      */
     public Request(int[] prompt, GenerationOptions options, Optional<LogitObserver> observer) {
+        this(prompt, options, observer, System.nanoTime());
+    }
+
+    /** One that was made then. */
+    Request(int[] prompt, GenerationOptions options, Optional<LogitObserver> observer, long submittedNanos) {
+        this.submittedNanos = submittedNanos;
         this.prompt = prompt.clone();
         this.options = options;
         this.observer = observer;
@@ -103,6 +117,47 @@ public final class Request {
     /** {@return when it was made, by {@link System#nanoTime()}} */
     public long submittedNanos() {
         return submittedNanos;
+    }
+
+    /**
+     * Whose turn comes first: of two requests of the same priority that of the earlier, and a level of priority makes up for
+     * a second. So a request is overtaken by those of higher priority that come within as many seconds behind it as they are
+     * levels above it, and by no others.
+     */
+    boolean isBefore(Request other) {
+        long lead = Math.subtractExact(options.priority(), other.options.priority()) * LEVEL_NANOS;
+        long earlier = other.submittedNanos - submittedNanos;
+        return earlier + lead == 0 ? number < other.number : earlier + lead > 0;
+    }
+
+    /** {@return when its time is over, by {@link System#nanoTime()}} */
+    OptionalLong deadline() {
+        return options.timeout()
+                .map(timeout -> OptionalLong.of(submittedNanos + nanos(timeout)))
+                .orElseGet(OptionalLong::empty);
+    }
+
+    private static long nanos(Duration timeout) {
+        return timeout.compareTo(LONGEST) > 0 ? LONGEST.toNanos() : timeout.toNanos();
+    }
+
+    boolean isLate(long now) {
+        return deadline().isPresent() && now - deadline().getAsLong() >= 0;
+    }
+
+    /** Why it ends when it was cancelled, or its time is over. */
+    TributaryException endedEarly() {
+        if (isCancelled()) {
+            return new GenerationCancelledException("the generation was cancelled");
+        }
+        synchronized (this) {
+            return new GenerationTimeoutException("the generation did not end within its timeout of "
+                    + options.timeout().map(Duration::toMillis).orElse(0L) + " ms: "
+                    + (counters.queuedNanos == 0
+                            ? "it was still waiting for its turn"
+                            : "it had waited " + counters.queuedNanos / 1_000_000 + " ms for its turn and generated "
+                                    + tokenCount + " tokens"));
+        }
     }
 
     /** Asks for the end; the device thread ends the request within one step. */
@@ -273,6 +328,9 @@ public final class Request {
         TributaryException failed = failure;
         if (failed instanceof GenerationCancelledException) {
             throw new GenerationCancelledException(String.valueOf(failed.getMessage()), failed);
+        }
+        if (failed instanceof GenerationTimeoutException) {
+            throw new GenerationTimeoutException(String.valueOf(failed.getMessage()), failed);
         }
         if (failed instanceof InsufficientMemoryException) {
             throw new InsufficientMemoryException(String.valueOf(failed.getMessage()), failed);

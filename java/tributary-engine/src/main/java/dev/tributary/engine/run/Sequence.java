@@ -4,6 +4,7 @@ package dev.tributary.engine.run;
 import dev.tributary.FinishReason;
 import dev.tributary.GenerationOptions;
 import dev.tributary.Speculation;
+import dev.tributary.engine.cache.SavedPages;
 import dev.tributary.engine.cache.SequenceCache;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.policy.BudgetPolicy;
@@ -24,7 +25,6 @@ import org.jspecify.annotations.Nullable;
 final class Sequence implements AutoCloseable {
     final Request request;
     final SequenceCache cache;
-    final int promisedPages;
     final TokenTree tree = new TokenTree();
     final Candidates candidates;
     final BudgetPolicy.Part part;
@@ -36,14 +36,12 @@ final class Sequence implements AutoCloseable {
     int index;
     /** First main row in the step being planned. */
     int firstRow;
-    /** Tokens of the prompt in the step being planned; 0 when decoding. */
+    /** Tokens in the step being planned that are read, and not verified; 0 when decoding. */
     int chunk;
     /** Whether the step being planned, or a pass after it, drafts for this sequence. */
     boolean wantsDraft;
     /** Row of the main states that a deferred draft begins from. */
     int sourceRow;
-    /** Whether its pages were given back, and their promise. */
-    boolean retired;
     /** First stream row of each node in the step being planned, −1 = none. */
     final int[] streamRow = new int[Limits.MAX_TREE];
 
@@ -58,6 +56,18 @@ final class Sequence implements AutoCloseable {
     private StringBuilder newText = new StringBuilder();
     private int generated;
     private int pending = -1;
+    /** The prompt and what was generated, the pending token last. */
+    private int[] tokens;
+
+    private int tokenCount;
+    /** Tokens that have to be in the cache before the sequence decodes (on): the prompt, or all that was there already. */
+    private int readTo;
+    /** Tokens that were in the cache at some time. */
+    private int reached;
+    /** Tokens that were in the cache when the sequence was parked. */
+    private int parkedLength;
+
+    private Optional<SavedPages> saved = Optional.empty();
     private long startedNanos;
     private long firstTokenNanos;
     private long draftNanos;
@@ -66,7 +76,6 @@ final class Sequence implements AutoCloseable {
     Sequence(
             Request request,
             SequenceCache cache,
-            int promisedPages,
             Candidates candidates,
             Tokenizer tokenizer,
             IntPredicate endToken,
@@ -74,12 +83,14 @@ final class Sequence implements AutoCloseable {
             OptionalInt adapter) {
         this.request = request;
         this.cache = cache;
-        this.promisedPages = promisedPages;
         this.candidates = candidates;
         this.contextTokens = contextTokens;
         options = request.options();
         hasStreams = adapter.isPresent();
         this.adapter = adapter.orElse(0);
+        tokens = request.prompt().clone();
+        tokenCount = tokens.length;
+        readTo = tokens.length;
         endsText = options.ignoreEndTokens() ? token -> false : endToken;
         part = new BudgetPolicy.Part(tree, hasStreams ? options.speculation() : Speculation.off(), this.adapter);
         sampling = new Sampling(
@@ -94,25 +105,87 @@ final class Sequence implements AutoCloseable {
     }
 
     /**
-     * Commits what other sequences have computed of its prompt. The last token is left: its logits choose the first of the
-     * text.
+     * Commits what other sequences have computed of what it has to read. The last token of a prompt is left: its logits
+     * choose the first of the text.
      *
-     * @return tokens that need not be read
+     * @param mostPages pages that nobody holds now and that may be taken
+     * @return tokens of the prompt that need not be read
      */
-    int adoptPrefix() {
-        int found = cache.adopt(request.prompt(), request.prompt().length - 1);
+    int adopt(int mostPages) {
+        cache.adopt(tokens, pending < 0 ? readTo - 1 : readTo, mostPages);
+        int found = Math.max(0, cache.length() - reached);
+        reached = Math.max(reached, cache.length());
         if (found > 0) {
             request.counters(counters -> counters.sharedTokens += found);
         }
         return found;
     }
 
-    int promptLeft() {
-        return request.prompt().length - cache.length();
+    /** {@return the prompt and what was generated; longer than they are} */
+    int[] tokens() {
+        return tokens;
+    }
+
+    int readTo() {
+        return readTo;
+    }
+
+    int leftToRead() {
+        return Math.max(0, readTo - cache.length());
+    }
+
+    /** {@return whether the chunk of the step being planned is the end of the prompt, so that the first token follows} */
+    boolean endsPrompt() {
+        return pending < 0 && chunk > 0 && chunk == leftToRead();
+    }
+
+    /**
+     * Commits the chunk of the step.
+     *
+     * @return how many of its tokens had been in the cache before the sequence was parked
+     */
+    int commitChunk() {
+        int again = Math.clamp(reached - cache.length(), 0, chunk);
+        cache.commit(tokens, cache.length(), chunk);
+        reached = Math.max(reached, cache.length());
+        return again;
     }
 
     boolean decodes() {
-        return pending >= 0;
+        return pending >= 0 && leftToRead() == 0;
+    }
+
+    /**
+     * Gives its pages back and keeps what is needed to go on later.
+     *
+     * @param save whether to keep what is in them, else it is computed anew
+     */
+    void park(boolean save) {
+        saved = save ? cache.save() : Optional.empty();
+        parkedLength = cache.length();
+        readTo = Math.max(readTo, parkedLength);
+        cache.close();
+        request.counters(counters -> counters.preemptions++);
+    }
+
+    /** Takes back what was kept; there are pages for it. */
+    void resume() {
+        saved.ifPresent(pages -> cache.restore(pages, tokens, parkedLength));
+        discardSaved();
+    }
+
+    void discardSaved() {
+        saved.ifPresent(SavedPages::close);
+        saved = Optional.empty();
+    }
+
+    int parkedLength() {
+        return parkedLength;
+    }
+
+    /** {@return bytes of host memory that keep its pages while it is parked} */
+    long savedBytes() {
+        return saved.map(SavedPages::bytes).orElse(0L);
     }
 
     int generated() {
@@ -158,24 +231,28 @@ final class Sequence implements AutoCloseable {
     }
 
     /** Tokens that the text may still take, by its own limit and the context's. */
-    private int tokensLeft() {
+    int tokensLeft() {
         int pendingTokens = pending >= 0 ? 1 : 0;
-        return Math.min(options.maxTokens() - generated, contextTokens - cache.length() - pendingTokens);
+        int length = Math.max(cache.length(), readTo);
+        return Math.min(options.maxTokens() - generated, contextTokens - length - pendingTokens);
     }
 
     /**
      * Takes tokens as they were generated, up to the end of the text if it is among them.
      *
+     * @param newTokens holds them
+     * @param count how many
+     * @param now when
      * @return how many were taken
      */
-    int take(int[] tokens, int count, long now) {
+    int take(int[] newTokens, int count, long now) {
         if (generated == 0) {
             firstTokenNanos = now;
         }
         emittedCount = 0;
         newText = new StringBuilder();
         for (int i = 0; i < count && ended == null; i++) {
-            int token = tokens[i];
+            int token = newTokens[i];
             emitted[emittedCount++] = token;
             generated++;
             if (endsText.test(token)) {
@@ -189,7 +266,13 @@ final class Sequence implements AutoCloseable {
                 }
             }
         }
-        pending = tokens[count - 1];
+        pending = newTokens[count - 1];
+        if (tokenCount + count > tokens.length) {
+            tokens = Arrays.copyOf(tokens, Math.max(2 * tokens.length, tokenCount + count));
+        }
+        System.arraycopy(newTokens, 0, tokens, tokenCount, count);
+        tokenCount += count;
+        reached = Math.max(reached, cache.length());
         return emittedCount;
     }
 
@@ -215,6 +298,11 @@ final class Sequence implements AutoCloseable {
             } else {
                 counters.passes++;
                 counters.draftedTokens += drafted;
+                counters.treeSizes[drafted + 1]++;
+                counters.decisions.add(part.decision());
+                if (wantsDraft && ended == null) {
+                    counters.placements.add(part.placement());
+                }
                 int accepted = Math.min(emittedCount, times.acceptedDrafts());
                 counters.acceptedLengths[accepted]++;
                 for (int depth = 1; depth <= Limits.MAX_DEPTH; depth++) {
@@ -249,8 +337,10 @@ final class Sequence implements AutoCloseable {
      */
     record PassTimes(long forward, long verify, int acceptedDrafts) {}
 
+    /** Gives back what it holds. */
     @Override
     public void close() {
+        discardSaved();
         cache.close();
     }
 }

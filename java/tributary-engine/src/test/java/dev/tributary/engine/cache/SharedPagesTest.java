@@ -99,7 +99,7 @@ class SharedPagesTest {
                     running.add(new Text(pool, random(random, PAGE * MOST_PAGES)));
                 }
                 Text text = running.get(random.nextInt(running.size()));
-                found += text.cache.adopt(text.tokens, text.tokens.length - 1);
+                found += text.cache.adopt(text.tokens, text.tokens.length - 1, 99);
                 int left = text.tokens.length - text.cache.length();
                 if (left == 0 || random.nextInt(12) == 0) {
                     text.cache.close();
@@ -125,7 +125,7 @@ class SharedPagesTest {
 
     private static SequenceCache read(PagePool pool, int[] tokens) {
         SequenceCache cache = new SequenceCache(pool, 16);
-        cache.adopt(tokens, tokens.length);
+        cache.adopt(tokens, tokens.length, 99);
         int left = tokens.length - cache.length();
         cache.reserve(left);
         cache.commit(tokens, cache.length(), left);
@@ -139,9 +139,9 @@ class SharedPagesTest {
         Arrays.setAll(tokens, i -> i);
         try (SequenceCache first = read(pool, tokens);
                 SequenceCache second = new SequenceCache(pool, 16)) {
-            assertEquals(2 * PAGE, second.adopt(tokens, 2 * PAGE + 7));
-            assertEquals(PAGE, second.adopt(tokens, 3 * PAGE));
-            assertEquals(0, second.adopt(tokens, tokens.length));
+            assertEquals(2 * PAGE, second.adopt(tokens, 2 * PAGE + 7, 99));
+            assertEquals(PAGE, second.adopt(tokens, 3 * PAGE, 99));
+            assertEquals(0, second.adopt(tokens, tokens.length, 99));
             assertEquals(first.page(2), second.page(2));
             int[] other = tokens.clone();
             other[PAGE + 3]++;
@@ -166,15 +166,15 @@ class SharedPagesTest {
         try (SequenceCache first = new SequenceCache(pool, 8);
                 SequenceCache second = new SequenceCache(pool, 8);
                 SequenceCache third = new SequenceCache(pool, 8)) {
-            assertEquals(PAGE + 12, first.adopt(parts, parts.length));
-            assertEquals(PAGE + 20, second.adopt(tokens, tokens.length));
+            assertEquals(PAGE + 12, first.adopt(parts, parts.length, 99));
+            assertEquals(PAGE + 20, second.adopt(tokens, tokens.length, 99));
             assertEquals(first.page(0), second.page(0));
             assertNotEquals(first.page(1), second.page(1));
             first.reserve(8);
             second.reserve(8);
             // From a full page that goes on otherwise, too.
             parts[40] = -1;
-            assertEquals(40, third.adopt(parts, parts.length));
+            assertEquals(40, third.adopt(parts, parts.length, 99));
             third.reserve(1);
         }
         assertEquals(8, pool.available());
@@ -211,9 +211,9 @@ class SharedPagesTest {
             third.reserve(3 * PAGE);
             assertEquals(1, pool.cached());
             try (SequenceCache again = new SequenceCache(pool, 4)) {
-                assertEquals(0, again.adopt(old, PAGE));
+                assertEquals(0, again.adopt(old, PAGE, 99));
                 // Of a prefix the end goes before the beginning.
-                assertEquals(PAGE, again.adopt(recent, 2 * PAGE));
+                assertEquals(PAGE, again.adopt(recent, 2 * PAGE, 99));
                 var refusal = assertThrows(IllegalStateException.class, () -> again.reserve(1));
                 assertTrue(String.valueOf(refusal.getMessage()).contains("no page left of 4"));
             }
@@ -241,7 +241,7 @@ class SharedPagesTest {
         int[] tokens = new int[PAGE];
         try (SequenceCache _ = read(pool, tokens);
                 SequenceCache second = new SequenceCache(pool, 4)) {
-            assertEquals(0, second.adopt(tokens, PAGE));
+            assertEquals(0, second.adopt(tokens, PAGE, 99));
         }
         assertEquals(0, pool.cached());
         assertEquals(4, pool.available());
