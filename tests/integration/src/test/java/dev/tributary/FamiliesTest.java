@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary;
 
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.tributary.engine.run.Request;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
 import java.util.Random;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -122,27 +119,11 @@ class FamiliesTest {
     void logitsOfAcceptedNodesAreBitEqualToPlainDecoding(String name) {
         try (LanguageModel model = LanguageModel.load(directory(name), options().build())) {
             String prompt = prompts().get(2);
-            List<Integer> plain = logitBits(model, prompt, Speculation.off());
+            List<Integer> plain = LogitBits.of(model, prompt, options(Speculation.off(), 0));
             for (Speculation speculation : speculations()) {
-                assertEquals(plain, logitBits(model, prompt, speculation), speculation.toString());
+                assertEquals(plain, LogitBits.of(model, prompt, options(speculation, 0)), speculation.toString());
             }
         }
-    }
-
-    /** Hashes of all bits of the logits that chose each token. */
-    private static List<Integer> logitBits(LanguageModel model, String prompt, Speculation speculation) {
-        List<Integer> hashes = new ArrayList<>();
-        Request.LogitObserver observer = (index, logits) -> {
-            int hash = 1;
-            for (long at = 0; at < logits.byteSize(); at += Integer.BYTES) {
-                hash = 31 * hash + logits.get(JAVA_INT, at);
-            }
-            hashes.add(hash);
-        };
-        try (Generation generation = model.generate(prompt, options(speculation, 0), Optional.of(observer))) {
-            assertEquals(generation.tokens().length, hashes.size());
-        }
-        return hashes;
     }
 
     @ParameterizedTest

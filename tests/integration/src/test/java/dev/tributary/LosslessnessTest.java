@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary;
 
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.tributary.engine.run.Request;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -146,29 +143,12 @@ class LosslessnessTest {
         }
     }
 
-    /** Hashes of all bits of the logits that chose each token. */
-    private List<Integer> logitBits(String prompt, GenerationOptions options) {
-        List<Integer> hashes = new ArrayList<>();
-        Request.LogitObserver observer = (index, logits) -> {
-            assertEquals(hashes.size(), index);
-            int hash = 1;
-            for (long at = 0; at < logits.byteSize(); at += Integer.BYTES) {
-                hash = 31 * hash + logits.get(JAVA_INT, at);
-            }
-            hashes.add(hash);
-        };
-        try (Generation generation = model.generate(prompt, options, Optional.of(observer))) {
-            assertEquals(generation.tokens().length, hashes.size());
-        }
-        return hashes;
-    }
-
     @Test
     void logitsOfAcceptedNodesAreBitEqualToPlainDecoding() {
         for (int i = 0; i < 8; i++) {
-            List<Integer> plain = logitBits(prompts.get(i), greedy(Speculation.off()));
+            List<Integer> plain = LogitBits.of(model, prompts.get(i), greedy(Speculation.off()));
             for (Speculation speculation : speculations().toList()) {
-                assertEquals(plain, logitBits(prompts.get(i), greedy(speculation)), speculation.toString());
+                assertEquals(plain, LogitBits.of(model, prompts.get(i), greedy(speculation)), speculation.toString());
             }
         }
     }

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary;
 
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.tributary.engine.run.Request;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -49,14 +46,7 @@ class PrefixSharingTest {
     /** Bits of the logits behind each token, and the tokens. */
     private static List<Integer> bits(LanguageModel model, String prompt, GenerationOptions options) {
         List<Integer> bits = new ArrayList<>();
-        Request.LogitObserver observer = (index, logits) -> {
-            int hash = 1;
-            for (long at = 0; at < logits.byteSize(); at += Integer.BYTES) {
-                hash = 31 * hash + logits.get(JAVA_INT, at);
-            }
-            bits.add(hash);
-        };
-        try (Generation generation = model.generate(prompt, options, Optional.of(observer))) {
+        try (Generation generation = model.generate(prompt, options, LogitBits.into(bits))) {
             for (int token : generation.tokens()) {
                 bits.add(token);
             }

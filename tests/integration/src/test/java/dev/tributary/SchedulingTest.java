@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary;
 
-import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import dev.tributary.engine.run.Request;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -144,19 +142,9 @@ class SchedulingTest {
     private record Bits(int[] tokens, List<Integer> logits) {
         static Bits of(LanguageModel model, String prompt, GenerationOptions options) {
             List<Integer> logits = new ArrayList<>();
-            try (Generation generation = model.generate(prompt, options, observer(logits))) {
+            try (Generation generation = model.generate(prompt, options, LogitBits.into(logits))) {
                 return new Bits(generation.tokens(), logits);
             }
-        }
-
-        static Optional<Request.LogitObserver> observer(List<Integer> into) {
-            return Optional.of((index, logits) -> {
-                int hash = 1;
-                for (long at = 0; at < logits.byteSize(); at += Integer.BYTES) {
-                    hash = 31 * hash + logits.get(JAVA_INT, at);
-                }
-                into.add(hash);
-            });
         }
     }
 
@@ -194,7 +182,7 @@ class SchedulingTest {
             List<Generation> together = new ArrayList<>();
             for (int i = 0; i < 12; i++) {
                 logits.add(new ArrayList<>());
-                together.add(model.generate(prompts.get(i), any(i), Bits.observer(logits.get(i))));
+                together.add(model.generate(prompts.get(i), any(i), LogitBits.into(logits.get(i))));
             }
             for (int i = 0; i < 12; i++) {
                 int[] tokens = together.get(i).tokens();
@@ -202,8 +190,10 @@ class SchedulingTest {
                 assertTrue(java.util.Arrays.equals(expected.tokens(), tokens), prompts.get(i));
                 assertEquals(expected.logits(), logits.get(i), prompts.get(i));
             }
-            org.junit.jupiter.api.Assumptions.assumeTrue(
-                    model.pages() < 40, "the device grants more pages than asked for: nothing needs to make room");
+            if (slack() > 0) {
+                assumeTrue(
+                        model.pages() < 40, "the device grants more pages than asked for: nothing needs to make room");
+            }
             ModelStats stats = model.stats();
             assertTrue(stats.preemptions() > 0, stats::toString);
             assertTrue(together.getFirst().stats().preemptions() == 0, "the first is never preempted");
