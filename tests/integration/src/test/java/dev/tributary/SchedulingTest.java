@@ -205,6 +205,30 @@ class SchedulingTest {
         }
     }
 
+    /** What one that made room would compute anew, others have computed: all of it, up to its pending token. */
+    @Test
+    void whoMakesRoomGoesOnFromWhatOthersComputed() {
+        GenerationOptions same =
+                GenerationOptions.builder().maxTokens(300).ignoreEndTokens(true).build();
+        try (LanguageModel model = cramped(options().swapMemory(0))) {
+            String expected = model.generate(prompts.getFirst(), same).text();
+            List<Generation> together = new ArrayList<>();
+            for (int i = 0; i < 24; i++) {
+                GenerationOptions like = i % 3 == 0
+                        ? same.toBuilder().speculation(Speculation.off()).build()
+                        : same;
+                together.add(model.generate(prompts.get(i % 4 == 3 ? 1 : 0), like));
+            }
+            for (int i = 0; i < 24; i++) {
+                if (i % 4 != 3) {
+                    assertEquals(expected, together.get(i).text());
+                }
+            }
+            together.forEach(Generation::close);
+            assertTrue(slack() > 0 || model.stats().preemptions() > 0);
+        }
+    }
+
     @Test
     void whoMakesRoomIsSwappedAndGoesOnWithTheSameBits() {
         oversubscribe(options().prefixSharing(false), false);

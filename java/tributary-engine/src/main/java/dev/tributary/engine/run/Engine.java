@@ -417,11 +417,12 @@ public final class Engine implements AutoCloseable {
         int decoding = 0;
         context = 0;
         for (Sequence sequence : running) {
-            decoding += sequence.decodes() ? 1 : 0;
+            sequence.verifies = sequence.decodes();
+            decoding += sequence.verifies ? 1 : 0;
             context += (double) sequence.cache.length() / running.size();
         }
         for (Sequence sequence : running) {
-            if (sequence.decodes()) {
+            if (sequence.verifies) {
                 sequence.growTree(builder, policy, schedule.rows(sequence, model.treeRows() / decoding));
                 schedule.grant(sequence, sequence.tree.size());
                 parts.add(sequence.part);
@@ -433,7 +434,7 @@ public final class Engine implements AutoCloseable {
         int prefillRows = LoadedModel.PREFILL_ROWS;
         boolean prefills = false;
         for (Sequence sequence : running) {
-            if (sequence.decodes()) {
+            if (sequence.verifies) {
                 planTree(model, plan, sequence, policy);
             } else {
                 if (prefillRows > 0) {
@@ -508,7 +509,7 @@ public final class Engine implements AutoCloseable {
         Optional<PassRecord> record = Optional.empty();
         java.util.Arrays.fill(passFigures.draftedPerDepth, 0);
         passFigures.contextTokens = sequence.cache.length();
-        if (sequence.chunk > 0 || !sequence.decodes()) {
+        if (!sequence.verifies) {
             boolean last = sequence.endsPrompt();
             int again = sequence.commitChunk();
             stepFigures.promptTokens += sequence.chunk - again;

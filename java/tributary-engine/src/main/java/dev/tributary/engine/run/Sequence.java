@@ -36,7 +36,12 @@ final class Sequence implements AutoCloseable {
     int index;
     /** First main row in the step being planned. */
     int firstRow;
-    /** Tokens in the step being planned that are read, and not verified; 0 when decoding. */
+    /**
+     * Whether the step being planned has a tree of it, else a chunk. Decided once: a sequence may come to the end of what it
+     * reads while the step is planned, by what others have computed, and then decodes from the next step on.
+     */
+    boolean verifies;
+    /** Tokens in the chunk of the step being planned; 0 of a tree, and where there is no room or nothing left to read. */
     int chunk;
     /** Whether the step being planned, or a pass after it, drafts for this sequence. */
     boolean wantsDraft;
