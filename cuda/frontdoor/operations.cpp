@@ -2,6 +2,7 @@
 //
 // Every operation of the ABI: complete the params, check them, hand them to the backend. check_<op> holds what must be
 // true of an operation's arguments, once for all backends; workspace queries use the same checks without addresses.
+#include <cinttypes>
 #include <climits>
 
 #include "frontdoor/check.hpp"
@@ -267,11 +268,21 @@ void check_top_k(check& c, const trib_top_k_params& p) {
 }
 
 void check_verify_tree(check& c, const trib_verify_tree_params& p) {
-    c.zero("reserved", p.reserved);
+    c.range("max_adjusted_rows", p.max_adjusted_rows, 0, p.step->max_main_rows);
     c.array("sampling", p.sampling, 8);
     c.array("row_logits", p.row_logits, 4, presence::optional);
     c.array("argmax", p.argmax, 4);
     c.tensor("logits", p.logits, only_f32, {any_size, any_size}, "rows, vocabulary", presence::optional);
+    if (c.ok() && p.max_adjusted_rows > 0 && p.logits.shape[2] == 0) {
+        c.refuse(TRIB_INVALID_ARGUMENT, "max_adjusted_rows is %u without logits, expected 0 or logits",
+                 p.max_adjusted_rows);
+    }
+    if (c.ok() && p.log_probability != 0 && p.logits.shape[2] == 0) {
+        c.refuse(TRIB_INVALID_ARGUMENT, "log_probability is 0x%" PRIx64 " without logits, expected 0 or logits",
+                 p.log_probability);
+    }
+    c.array("log_probability", p.log_probability, 4, presence::optional);
+    c.array_unless("log_sum_exp", p.log_sum_exp, 4, p.log_probability == 0, "without log_probability");
     c.array("accepted_count", p.accepted_count, 4);
     c.array("accepted_node", p.accepted_node, 4);
     c.array("accepted_row", p.accepted_row, 4);

@@ -15,6 +15,9 @@
 // Noise. A token can win only if g ≥ best − z, that is E ≤ e^(z − best); since E ≥ w, only if w ≤ e^(z − best). 16 tokens at
 // once are tested by that, and only the few that pass have their logarithms taken.
 //
+// Bias, penalties and allowed tokens are applied to a copy of the row (adjust_logits.hpp), one for each sequence, since
+// the walk goes from row to row. Everything behind that sees a row of logits.
+//
 // Data that breaks the caller's promise cannot be reported from a device, so it has a defined result on every backend:
 // NaN counts as −∞; a row of nothing but −∞ gives token 0; a temperature that is not > 0 is greedy; a row on the walk
 // whose results are nowhere (row_logits −1) ends the walk with bonus −1.
@@ -22,6 +25,7 @@
 // Work: about two reads of V logits per choice, ten rounds of Philox for tokens near the top; a task is a sequence.
 #include <math.h>
 
+#include "host/adjust_logits.hpp"
 #include "host/operations.hpp"
 #include "host/philox.hpp"
 #include "host/step.hpp"
@@ -362,9 +366,47 @@ int32_t sample(const float* logits, int vocabulary, const trib_sampling& samplin
     return choose_from_row(row, end, sampling, noise);
 }
 
+// Bytes of a row of logits in workspace.
+uint64_t row_bytes(int64_t vocabulary) { return static_cast<uint64_t>((vocabulary + 15) / 16) * 16 * sizeof(float); }
+
+// ---------------------------------------------------------------- typical acceptance
+
+// What a token's probability must exceed, and the row that it is of.
+struct typical_bar {
+    scaled_row row;
+    double total;  // Σ e^(z − greatest)
+    double least;
+
+    double probability(float logit) const {
+        const float z = row.scale(logit);
+        return z == minus_infinity ? 0.0 : static_cast<double>(weight(row, z)) / total;
+    }
+};
+
+typical_bar find_typical_bar(const float* logits, int vocabulary, const trib_sampling& sampling) {
+    typical_bar bar{
+        .row = scale_row(logits, vocabulary, sampling.temperature), .total = 0.0, .least = sampling.typical_epsilon};
+    double moment = 0.0;  // Σ e^(z − greatest) (z − greatest)
+    for (int i = 0; i < vocabulary; ++i) {
+        const float z = bar.row.scale(logits[i]);
+        if (z != minus_infinity) {
+            const double w = static_cast<double>(weight(bar.row, z));
+            bar.total += w;
+            moment += w * static_cast<double>(z - bar.row.greatest);
+        }
+    }
+    const double entropy = log(bar.total) - moment / bar.total;
+    const double limit = static_cast<double>(sampling.typical_delta) * ::exp(-entropy);
+    bar.least = limit < bar.least ? limit : bar.least;
+    return bar;
+}
+
 }  // namespace
 
-uint64_t verify_tree_workspace(const context&, const trib_verify_tree_params&) { return 0; }
+// One copy of a row for each sequence.
+uint64_t verify_tree_workspace(const context&, const trib_verify_tree_params& params) {
+    return params.max_adjusted_rows == 0 ? 0 : params.step->max_sequences * row_bytes(params.logits.shape[2]);
+}
 
 trib_status verify_tree(context& context, const trib_verify_tree_params& params) {
     step_view step{};
@@ -375,28 +417,59 @@ trib_status verify_tree(context& context, const trib_verify_tree_params& params)
     const int32_t* row_logits = pointer<const int32_t>(params.row_logits);
     const int32_t* argmax = pointer<const int32_t>(params.argmax);
     const float* logits = pointer<const float>(params.logits.address);
+    const float* log_sum_exp = pointer<const float>(params.log_sum_exp);
     const int vocabulary = static_cast<int>(params.logits.shape[2]);
-
-    // The target's token at main row `row`, −1 when its results are nowhere.
-    const auto choose = [&](const trib_sampling& sampling, int row, int depth) -> int32_t {
-        const int at = row_logits == nullptr ? row : row_logits[row];
-        if (at < 0) {
-            return -1;
-        }
-        if (logits == nullptr || !(sampling.temperature > 0.0F)) {
-            return argmax[at];
-        }
-        return sample(logits + at * params.logits.stride[1], vocabulary, sampling, depth);
-    };
+    const int64_t mask_words = (vocabulary + 31) / 32;
 
     const auto verify_sequence = [&](int sequence) {
         const trib_sampling& sampling = samplings[sequence];
-        int32_t* const nodes = pointer<int32_t>(params.accepted_node) + static_cast<int64_t>(sequence) * TRIB_MAX_PATH;
-        int32_t* const rows = pointer<int32_t>(params.accepted_row) + static_cast<int64_t>(sequence) * TRIB_MAX_PATH;
+        const int64_t path_begin = static_cast<int64_t>(sequence) * TRIB_MAX_PATH;
+        int32_t* const nodes = pointer<int32_t>(params.accepted_node) + path_begin;
+        int32_t* const rows = pointer<int32_t>(params.accepted_row) + path_begin;
+        float* const log_probabilities =
+            params.log_probability == 0 ? nullptr : pointer<float>(params.log_probability) + path_begin;
         for (int i = 0; i < TRIB_MAX_PATH; ++i) {
             nodes[i] = -1;
             rows[i] = -1;
+            if (log_probabilities != nullptr) {
+                log_probabilities[i] = 0.0F;
+            }
         }
+        const bool sampled = logits != nullptr && sampling.temperature > 0.0F;
+        const bool special = params.max_adjusted_rows > 0;
+        const bool adjusts = special && (sampling.adjustments > 0 || sampling.allowed != 0);
+        const bool typical = special && sampled && sampling.typical_epsilon > 0.0F;
+        float* const copy = adjusts ? reinterpret_cast<float*>(pointer<char>(params.workspace) +
+                                                               static_cast<uint64_t>(sequence) * row_bytes(vocabulary))
+                                    : nullptr;
+        row_path path;
+        const float* chosen_from = nullptr;  // the logits of the last choice, adjusted
+
+        // The target's token at main row `row`, `depth` below the root, −1 when its results are nowhere.
+        const auto choose = [&](int row, int node, int depth) -> int32_t {
+            const int at = row_logits == nullptr ? row : row_logits[row];
+            if (at < 0) {
+                return -1;
+            }
+            chosen_from = logits == nullptr ? nullptr : logits + at * params.logits.stride[1];
+            if (adjusts) {
+                const uint32_t* allowed =
+                    sampling.allowed == 0 ? nullptr : pointer<const uint32_t>(sampling.allowed) + node * mask_words;
+                adjust_logits(sampling, allowed, path, chosen_from, vocabulary, copy);
+                chosen_from = copy;
+            }
+            if (sampled) {
+                return sample(chosen_from, vocabulary, sampling, depth);
+            }
+            return adjusts ? scale_row(chosen_from, vocabulary, 1.0F).best : argmax[at];
+        };
+        const auto tell_log_probability = [&](int entry, int row, int32_t token) {
+            const int at = row_logits == nullptr ? row : row_logits[row];
+            if (log_probabilities != nullptr && at >= 0 && token >= 0) {
+                log_probabilities[entry] = logits[at * params.logits.stride[1] + token] - log_sum_exp[at];
+            }
+        };
+
         int32_t count = 0;
         int32_t bonus = -1;
         const int rows_end = step.sequence_rows[sequence + 1];
@@ -404,7 +477,8 @@ trib_status verify_tree(context& context, const trib_verify_tree_params& params)
         if (sampling.active != 0 && row < rows_end) {
             if (step.nodes(sequence) == 0) {
                 rows[0] = rows_end - 1;
-                bonus = choose(sampling, rows_end - 1, 0);
+                bonus = choose(rows_end - 1, 0, 0);
+                tell_log_probability(0, rows_end - 1, bonus);
             } else {
                 const int32_t* parent = step.tree_parent + step.tree_begin[sequence];
                 const int32_t* token = step.tree_token + step.tree_begin[sequence];
@@ -412,17 +486,40 @@ trib_status verify_tree(context& context, const trib_verify_tree_params& params)
                     const int node = step.row_node[row];
                     nodes[count] = node;
                     rows[count] = row;
-                    bonus = choose(sampling, row, count);
-                    ++count;
-                    descended = false;
-                    // Children stand behind their parent. Siblings differ in token, so there is at most one.
-                    for (int child = row + 1; child < rows_end && count < TRIB_MAX_PATH && !descended; ++child) {
+                    path.token[path.length++] = token[node];
+                    bonus = choose(row, node, count);
+                    // Children stand behind their parent. Siblings differ in token, so the choice is at most one's.
+                    int next = -1;
+                    for (int child = row + 1; child < rows_end && count + 1 < TRIB_MAX_PATH && next < 0; ++child) {
                         const int child_node = step.row_node[child];
                         if (parent[child_node] == node && token[child_node] == bonus) {
-                            row = child;
-                            descended = true;
+                            next = child;
                         }
                     }
+                    if (typical && next < 0 && bonus >= 0 && count + 1 < TRIB_MAX_PATH) {
+                        const typical_bar bar = find_typical_bar(chosen_from, vocabulary, sampling);
+                        double greatest = bar.least;
+                        for (int child = row + 1; child < rows_end; ++child) {
+                            const int child_node = step.row_node[child];
+                            if (parent[child_node] != node) {
+                                continue;
+                            }
+                            const int32_t its = token[child_node];
+                            const double probability = bar.probability(chosen_from[its]);
+                            if (probability > greatest ||
+                                (next >= 0 && probability == greatest && its < token[step.row_node[next]])) {
+                                greatest = probability;
+                                next = child;
+                            }
+                        }
+                    }
+                    descended = next >= 0;
+                    if (descended) {
+                        bonus = token[step.row_node[next]];
+                    }
+                    tell_log_probability(count, row, bonus);
+                    row = next;
+                    ++count;
                 }
             }
         }

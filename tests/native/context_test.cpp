@@ -43,6 +43,7 @@ TEST(library, reports_the_layout_of_its_structs) {
     expect_struct<trib_kv_cache>("trib_kv_cache");
     expect_struct<trib_step>("trib_step");
     expect_struct<trib_lora>("trib_lora");
+    expect_struct<trib_token_adjustment>("trib_token_adjustment");
     expect_struct<trib_sampling>("trib_sampling");
     expect_struct<trib_context_params>("trib_context_params");
     expect_struct<trib_pack_weight_params>("trib_pack_weight_params");
@@ -71,6 +72,8 @@ TEST(library, reports_the_layout_of_its_structs) {
     EXPECT_FIELD(trib_lora, scale);
     EXPECT_FIELD(trib_sampling, seed);
     EXPECT_FIELD(trib_sampling, active);
+    EXPECT_FIELD(trib_sampling, typical_delta);
+    EXPECT_FIELD(trib_token_adjustment, bias);
     EXPECT_FIELD(trib_context_params, stream);
     EXPECT_FIELD(trib_pack_weight_params, first_row);
     EXPECT_FIELD(trib_embed_params, y);
@@ -88,6 +91,7 @@ TEST(library, reports_the_layout_of_its_structs) {
     EXPECT_FIELD(trib_lm_head_params, logits);
     EXPECT_FIELD(trib_top_k_params, row_count);
     EXPECT_FIELD(trib_verify_tree_params, bonus);
+    EXPECT_FIELD(trib_verify_tree_params, log_probability);
     EXPECT_FIELD(trib_commit_path_params, accepted_node);
 }
 

@@ -200,7 +200,9 @@ struct verify_scenario {
     int sequences = 4;
     int nodes = 16;
     bool greedy = false;
+    bool adjusted = false;       // penalties, biases, allowed tokens, typical acceptance, by sequence
     bool token_changed = false;  // on the device only: one token of an accepted path
+    bool count_changed = false;  // on the device only: the counts that penalties are made of
 
     results operator()(random_source& random, const context& ctx, bool is_host) const {
         batch_shape batch;
@@ -208,6 +210,7 @@ struct verify_scenario {
         batch.nodes = nodes;
         std::vector<sequence_spec> specs = random_sequences(random, batch);
         std::vector<trib_sampling> how;
+        std::vector<text_state> texts;
         for (sequence_spec& spec : specs) {
             if (spec.tree.size() > 0) spec.tree = random_tree(random, spec.tree.size(), vocabulary);
             trib_sampling of{};
@@ -219,6 +222,7 @@ struct verify_scenario {
             of.generated = random.integer(0, 5000);
             of.choice = random.integer(0, 3);
             of.active = spec.tree.size() > 0 || spec.chunk > 0;
+            texts.push_back(adjusted ? random_text(random, spec, of) : text_state{});
             how.push_back(of);
         }
         const ragged_step step(random, specs, batch.gamma);
@@ -244,13 +248,30 @@ struct verify_scenario {
         }
         row_tensor device_logits(step.R, 0, vocabulary);
         std::vector<int32_t> best(step.R, index_poison);
+        std::vector<float> sums(step.R, 0);
         for (int row = 0; row < step.main_rows; ++row) {
             device_logits.set_row(row, logits[row].data());
             best[row] =
                 static_cast<int32_t>(std::max_element(logits[row].begin(), logits[row].end()) - logits[row].begin());
         }
+        for (int row = 0; row < step.main_rows; ++row) sums[row] = log_sum_exp(logits[row]);
         device_logits.freeze();
         std::vector<trib_sampling> all = how;
+        std::vector<std::unique_ptr<device_array<trib_token_adjustment>>> entries;
+        std::vector<std::unique_ptr<device_array<uint32_t>>> masks;
+        for (size_t s = 0; s < texts.size(); ++s) {
+            std::vector<trib_token_adjustment> listed = texts[s].entries;
+            for (trib_token_adjustment& entry : listed) entry.generated_count += count_changed ? 3 : 0;
+            if (!listed.empty()) {
+                entries.push_back(std::make_unique<device_array<trib_token_adjustment>>(listed));
+                all[s].adjustment = entries.back()->address();
+                all[s].adjustments = static_cast<int32_t>(listed.size());
+            }
+            if (!texts[s].allowed.empty()) {
+                masks.push_back(std::make_unique<device_array<uint32_t>>(texts[s].allowed));
+                all[s].allowed = masks.back()->address();
+            }
+        }
         trib_sampling unused;
         std::memset(&unused, nan_poison, sizeof unused);
         all.resize(step.S, unused);
@@ -260,8 +281,13 @@ struct verify_scenario {
         device_array<int32_t> node(static_cast<size_t>(step.S) * TRIB_MAX_PATH);
         device_array<int32_t> row(static_cast<size_t>(step.S) * TRIB_MAX_PATH);
         device_array<int32_t> bonus(static_cast<size_t>(step.S));
+        const device_array<float> log_sums(sums);
+        device_array<float> told(static_cast<size_t>(step.S) * TRIB_MAX_PATH);
         trib_verify_tree_params params{};
         params.struct_size = sizeof params;
+        params.max_adjusted_rows = adjusted ? static_cast<uint32_t>(step.R) : 0;
+        params.log_sum_exp = log_sums.address();
+        params.log_probability = told.address();
         params.step = step.header();
         params.sampling = sampling.address();
         params.argmax = argmax.address();
@@ -281,22 +307,80 @@ struct verify_scenario {
             const auto at = static_cast<int64_t>(s) * TRIB_MAX_PATH;
             const std::vector<int32_t> nodes_of = node.values();
             const std::vector<int32_t> rows_now = row.values();
+            const std::vector<float> told_now = told.values();
+            for (int i = 0; i < std::max(1, length); ++i)
+                path.push_back(static_cast<int32_t>(bits_of(told_now[at + i])));
             for (int i = 0; i < length; ++i) {
                 path.push_back(nodes_of[at + i]);
                 path.push_back(rows_now[at + i]);
-                if (is_host && chosen(logits[rows_now[at + i]], how[s],
-                                      how[s].generated + step.sequences[s].tree.depth[nodes_of[at + i]])
-                                   .ambiguous) {
+                if (is_host && is_close_call(step, s, rows_now[at + i], nodes_of[at + i], how[s], texts[s],
+                                             logits[rows_now[at + i]])) {
                     result.undecided.insert(name);
                 }
             }
-            if (is_host && how[s].active != 0 && length == 0 &&
-                chosen(logits[step.sequence_rows[s + 1] - 1], how[s], how[s].generated).ambiguous) {
-                result.undecided.insert(name);
+            if (is_host && how[s].active != 0 && length == 0) {
+                const int last = step.sequence_rows[s + 1] - 1;
+                if (is_close_call(step, s, last, 0, how[s], texts[s], logits[last])) result.undecided.insert(name);
             }
             result.add(name, path);
         }
         return result;
+    }
+
+    text_state random_text(random_source& random, const sequence_spec& spec, trib_sampling& of) const {
+        const auto tokens = [&](int count) {
+            std::vector<int32_t> result;
+            for (int i = 0; i < count; ++i) result.push_back(random.integer(0, vocabulary - 1));
+            return result;
+        };
+        of.repetition_penalty = random.chance(0.6) ? static_cast<float>(0.6 + 1.4 * random.real()) : 1.0f;
+        of.presence_penalty = random.chance(0.6) ? static_cast<float>(2 * random.real() - 1) : 0.0f;
+        of.frequency_penalty = random.chance(0.6) ? static_cast<float>(random.real()) : 0.0f;
+        if (random.chance(0.3)) {
+            of.typical_epsilon = static_cast<float>(0.05 + 0.3 * random.real());
+            of.typical_delta = static_cast<float>(0.2 + 0.5 * random.real());
+        }
+        std::map<int32_t, float> bias;
+        for (int i = random.integer(0, 6); i > 0; --i) {
+            bias[random.integer(0, vocabulary - 1)] = static_cast<float>(8 * random.real() - 4);
+        }
+        text_state text;
+        if (random.chance(0.85)) {
+            text =
+                text_state::of(tokens(random.integer(0, 2000)), tokens(random.integer(0, 500)), spec.tree.token, bias);
+            random.shuffle(text.entries);
+        }
+        if (random.chance(0.4)) {
+            const int words = (vocabulary + 31) / 32;
+            text.allowed.resize(static_cast<size_t>(std::max(1, spec.tree.size())) * words);
+            for (uint32_t& word : text.allowed) word = static_cast<uint32_t>(random.bits() | random.bits());
+        }
+        return text;
+    }
+
+    // Whether F32 may honestly decide otherwise at a row.
+    static bool is_close_call(const ragged_step& step, int s, int row, int node, const trib_sampling& how,
+                              const text_state& text, const std::vector<float>& raw) {
+        const token_tree& tree = step.sequences[s].tree;
+        std::vector<int32_t> path;
+        if (tree.size() > 0) {
+            for (const int at : tree.path_to(node)) path.push_back(tree.token[at]);
+        }
+        const std::vector<float> logits = text.adjusted(raw, how, path, node);
+        const int depth = tree.size() > 0 ? tree.depth[node] : 0;
+        if (chosen(logits, how, how.generated + depth).ambiguous) return true;
+        if (how.temperature == 0 || how.typical_epsilon == 0) return false;
+        std::vector<int32_t> children;
+        for (int child = 0; child < tree.size(); ++child) {
+            if (tree.parent[child] == node && step.row_of(s, child) > row) children.push_back(tree.token[child]);
+        }
+        return typically_accepted(logits, how, children).ambiguous;
+    }
+
+    static uint32_t bits_of(float value) {
+        uint32_t bits;
+        std::memcpy(&bits, &value, sizeof bits);
+        return bits;
     }
 };
 
@@ -323,6 +407,42 @@ TEST_F(device_host_acceptance, verifies_the_same_paths_and_draws_the_same_tokens
     large.nodes = 4;
     expect_agreement(large);
     EXPECT_LE(undecided_, words_ / 20) << "of " << words_ << " sequences";
+}
+
+TEST_F(device_host_acceptance, adjusts_logits_alike) {
+    int round = 0;
+    for (const int nodes : {1, 2, 16, 63, 65, 128}) {
+        for (const int vocabulary : {41, 1000, 32000}) {
+            if (vocabulary == 32000 && nodes > 64) continue;
+            verify_scenario of;
+            of.nodes = nodes;
+            of.vocabulary = vocabulary;
+            of.adjusted = true;
+            of.greedy = round % 3 == 0;
+            SCOPED_TRACE(testing::Message() << "T " << nodes << " V " << vocabulary);
+            expect_agreement(of);
+            if (HasFatalFailure()) return;
+            ++round;
+        }
+    }
+    verify_scenario large;
+    large.vocabulary = 128256;
+    large.sequences = 3;
+    large.nodes = 4;
+    large.adjusted = true;
+    expect_agreement(large);
+    EXPECT_LE(undecided_, words_ / 15) << "of " << words_ << " sequences";
+}
+
+TEST_F(device_host_acceptance, discovers_changed_counts) {
+    verify_scenario of;
+    of.greedy = true;
+    of.adjusted = true;
+    of.nodes = 64;
+    of.sequences = 8;
+    verify_scenario mutated = of;
+    mutated.count_changed = true;
+    expect_discovery(of, mutated);
 }
 
 TEST_F(device_host_acceptance, discovers_changed_tokens) {

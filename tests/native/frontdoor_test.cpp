@@ -672,6 +672,25 @@ TEST_F(frontdoor, refuses_a_wrong_verify_tree) {
     array_mutations(wrong, "bonus", &params_t::bonus);
     workspace_mutations(wrong, valid);
     expect_refusals("verify_tree", trib_verify_tree, valid, wrong);
+
+    // What needs logits is refused without them.
+    params_t adjusted = valid;
+    adjusted.max_adjusted_rows = static_cast<uint32_t>(step->R);
+    adjusted.log_sum_exp = reals(step->R);
+    adjusted.log_probability = space_for(slots * TRIB_MAX_PATH).address();
+    const workspace adjusted_space(ctx, TRIB_OP_VERIFY_TREE, adjusted);
+    wrong.clear();
+    array_mutations(wrong, "log_sum_exp", &params_t::log_sum_exp);
+    array_mutations(wrong, "log_probability", &params_t::log_probability, true);
+    wrong.push_back({"log_sum_exp", [](params_t& p) { p.log_probability = 0; }});
+    wrong.push_back({"max_adjusted_rows", [&](params_t& p) { p.max_adjusted_rows = step->R + 1; }});
+    wrong.push_back({"max_adjusted_rows", [](params_t& p) { p.logits = {}; }});
+    wrong.push_back({"log_probability", [](params_t& p) {
+                         p.logits = {};
+                         p.max_adjusted_rows = 0;
+                     }});
+    workspace_mutations(wrong, adjusted);
+    expect_refusals("verify_tree", trib_verify_tree, adjusted, wrong);
 }
 
 TEST_F(frontdoor, refuses_a_wrong_commit_path) {

@@ -46,7 +46,7 @@ extern "C" {
 #endif
 
 /* Raised whenever a struct or the meaning of a call changes; compared at load time. */
-#define TRIB_ABI_VERSION 4
+#define TRIB_ABI_VERSION 5
 
 /* Tokens in one page of the KV cache. */
 #define TRIB_PAGE_TOKENS 64
@@ -199,17 +199,43 @@ typedef struct trib_lora {
     uint32_t reserved; /* 0 */
 } trib_lora;
 
+/*
+ * What happens to one token's logit before a choice. A device-resident table entry. A token's logit x becomes, in fp32:
+ *     x + bias
+ *     x > 0 ? x / repetition_penalty : x * repetition_penalty      if prompt_count + generated > 0
+ *     x − frequency_penalty * generated − presence_penalty         if generated > 0; one fused multiply-add, then one −
+ * where generated = generated_count + how often the token stands on the row's path: in a tree the nodes from the root to
+ * the row's own, all of them.
+ */
+typedef struct trib_token_adjustment {
+    int32_t token;
+    int32_t prompt_count;    /* occurrences in the prompt, ≥ 0 */
+    int32_t generated_count; /* occurrences in the generated text before the tree's root, ≥ 0 */
+    float bias;              /* finite; 0 = none */
+} trib_token_adjustment;
+
 /* How the target of one sequence is chosen. A device-resident table entry. */
 typedef struct trib_sampling {
     uint64_t seed;
-    float temperature; /* 0 = greedy: the argmax, ties to the lowest id; the rest is then ignored */
-    float top_p;       /* (0, 1]; 1 = off */
-    float min_p;       /* [0, 1); 0 = off */
-    int32_t top_k;     /* ≥ 0; 0 = off */
-    int32_t choice;    /* index of the choice within its request */
-    int32_t generated; /* tokens generated before the one that the root (or the chunk's last row) predicts */
-    int32_t active;    /* 0 = no choice wanted for this sequence in this step */
-    uint32_t reserved; /* 0 */
+    float temperature;   /* 0 = greedy: the argmax, ties to the lowest id; filters and typical acceptance are ignored */
+    float top_p;         /* (0, 1]; 1 = off */
+    float min_p;         /* [0, 1); 0 = off */
+    int32_t top_k;       /* ≥ 0; 0 = off */
+    int32_t choice;      /* index of the choice within its request */
+    int32_t generated;   /* tokens generated before the one that the root (or the chunk's last row) predicts */
+    int32_t active;      /* 0 = no choice wanted for this sequence in this step */
+    int32_t adjustments; /* entries of `adjustment`; 0 = none, and penalties have no effect */
+    /* trib_token_adjustment [adjustments], each token once. With penalties every token of prompt, text and tree has one. */
+    uint64_t adjustment;
+    /* uint32 [max(T, 1), ⌈V/32⌉]: bit c of word w: token 32w + c may follow the node (a causal sequence: the last row);
+     * at least one may. 0 = every token may. */
+    uint64_t allowed;
+    float repetition_penalty; /* > 0; 1 = off */
+    float presence_penalty;   /* finite; 0 = off */
+    float frequency_penalty;  /* finite; 0 = off */
+    float typical_epsilon;    /* ε of typical acceptance, (0, 1); 0 = off: the text is that of plain decoding */
+    float typical_delta;      /* δ of typical acceptance, > 0 */
+    uint32_t reserved;        /* 0 */
 } trib_sampling;
 
 /* ------------------------------------------------------------------ library and context */
@@ -474,24 +500,40 @@ TRIB_API trib_status trib_top_k(trib_context* context, const trib_top_k_params* 
  * key = seed and counter = (generated + depth, token id, purpose 0, choice). So a draw depends on seed, position and
  * token only, never on the tree.
  *
+ * In order: bias, penalties (trib_token_adjustment), allowed tokens, temperature, top-k, top-p, min-p. A greedy choice is
+ * the argmax of what the first three leave. All of it is a function of the text up to the row, so it is what plain
+ * decoding chooses there.
+ *
  * Walk: from the root descend while the choice is the token of a surviving child; the path holds the accepted nodes,
  * the root first; the bonus is the choice at the last of them. For a causal sequence the path is empty and the bonus is
  * the choice at its last main row. A token of zero probability is never chosen.
+ *
+ * Typical acceptance gives that up for longer paths: where the choice is no surviving child's token, the walk descends
+ * to the child of greatest probability p (ties to the lower token) if p > min(ε, δ·exp(−H)), with p and the entropy H of softmax(logit/temperature)
+ * over allowed tokens, before the filters. The text may then differ from plain decoding's.
+ *
+ * log_probability holds, for entry i of the path, that of the token which follows it: the next entry's, or behind the
+ * last the bonus; logit − log_sum_exp of the logits as lm_head gave them, before bias, penalties and mask. For a causal
+ * sequence entry 0 is the bonus's.
  */
 typedef struct trib_verify_tree_params {
     uint32_t struct_size;
-    uint32_t reserved; /* 0 */
+    /* Rows of sequences that have adjustments, allowed tokens or typical acceptance, whose logits are wanted, are at
+     * most this many; 0 = there are none, and those members are ignored. */
+    uint32_t max_adjusted_rows;
     const trib_step* step;
     uint64_t sampling;       /* trib_sampling [S] */
     uint64_t row_logits;     /* int32 [R]: where in argmax and logits a main row's results stand, −1 = nowhere; 0 = row r at r */
     uint64_t argmax;         /* int32 [*] from lm_head */
-    trib_tensor logits;      /* [*, V] F32; address 0 = every active sequence is greedy */
+    trib_tensor logits;      /* [*, V] F32; address 0 = every active sequence is greedy and none has adjusted rows */
     uint64_t accepted_count; /* out, int32 [S] */
     uint64_t accepted_node;  /* out, int32 [S, TRIB_MAX_PATH] */
     uint64_t accepted_row;   /* out, int32 [S, TRIB_MAX_PATH]; causal: entry 0 = the last main row */
     uint64_t bonus;          /* out, int32 [S]; −1 for inactive sequences */
     uint64_t workspace;
     uint64_t workspace_bytes;
+    uint64_t log_sum_exp;     /* float [*] from lm_head; 0 exactly when log_probability is */
+    uint64_t log_probability; /* out, float [S, TRIB_MAX_PATH], 0 beyond the path; 0 = none; needs logits */
 } trib_verify_tree_params;
 TRIB_API trib_status trib_verify_tree(trib_context* context, const trib_verify_tree_params* params);
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <numeric>
 #include <vector>
 
@@ -104,6 +105,88 @@ inline choice chosen(const std::vector<float>& logits, const trib_sampling& how,
         }
     }
     result.ambiguous = target.ambiguous || best - second < 1e-5 * std::max(8.0, std::fabs(best));
+    return result;
+}
+
+inline float log_sum_exp(const std::vector<float>& logits) {
+    double total = 0;
+    const double top = *std::max_element(logits.begin(), logits.end());
+    for (const float logit : logits) total += std::exp(logit - top);
+    return static_cast<float>(top + std::log(total));
+}
+
+// What a sequence's text makes of its logits.
+struct text_state {
+    std::vector<trib_token_adjustment> entries;
+    std::vector<uint32_t> allowed;  // [max(T, 1), ⌈V/32⌉]; empty: every token
+
+    // From the text itself: an entry for every token of the prompt, the generated text, the tree and the biases.
+    static text_state of(const std::vector<int32_t>& prompt, const std::vector<int32_t>& generated,
+                         const std::vector<int32_t>& tree, const std::map<int32_t, float>& bias) {
+        std::map<int32_t, trib_token_adjustment> by_token;
+        const auto entry = [&](int32_t token) -> trib_token_adjustment& {
+            return by_token.emplace(token, trib_token_adjustment{token, 0, 0, 0}).first->second;
+        };
+        for (const int32_t token : prompt) ++entry(token).prompt_count;
+        for (const int32_t token : generated) ++entry(token).generated_count;
+        for (const int32_t token : tree) entry(token);
+        for (const auto& [token, value] : bias) entry(token).bias = value;
+        text_state result;
+        for (const auto& [token, value] : by_token) result.entries.push_back(value);
+        return result;
+    }
+
+    // Logits at a row of `node` whose path holds these tokens, in the order of the header's words and in F32.
+    std::vector<float> adjusted(std::vector<float> logits, const trib_sampling& how, const std::vector<int32_t>& path,
+                                int node) const {
+        for (const trib_token_adjustment& entry : entries) {
+            float& x = logits[entry.token];
+            const auto on_path = static_cast<int>(std::count(path.begin(), path.end(), entry.token));
+            const int generated = entry.generated_count + on_path;
+            x = x + entry.bias;
+            if (entry.prompt_count + generated > 0) {
+                x = x > 0 ? x / how.repetition_penalty : x * how.repetition_penalty;
+            }
+            if (generated > 0) {
+                x = std::fma(-how.frequency_penalty, static_cast<float>(generated), x);
+                x = x - how.presence_penalty;
+            }
+        }
+        const size_t words = (logits.size() + 31) / 32;
+        for (size_t token = 0; !allowed.empty() && token < logits.size(); ++token) {
+            if ((allowed[node * words + token / 32] >> (token % 32) & 1) == 0) logits[token] = -INFINITY;
+        }
+        return logits;
+    }
+};
+
+struct typical_choice {
+    int index = -1;  // among the tokens; −1 = none passes
+    bool ambiguous = false;
+};
+
+// Medusa's criterion over the children's tokens: the most probable, if p > min(ε, δ e^(−H)).
+inline typical_choice typically_accepted(const std::vector<float>& logits, const trib_sampling& how,
+                                         const std::vector<int32_t>& tokens) {
+    const double top = *std::max_element(logits.begin(), logits.end());
+    double total = 0;
+    for (const float logit : logits) total += std::exp((logit - top) / how.temperature);
+    double entropy = 0;
+    for (const float logit : logits) {
+        const double p = std::exp((logit - top) / how.temperature) / total;
+        if (p > 0) entropy -= p * std::log(p);
+    }
+    const double bar = std::min<double>(how.typical_epsilon, how.typical_delta * std::exp(-entropy));
+    typical_choice result;
+    double greatest = 0;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+        const double p = std::exp((logits[tokens[i]] - top) / how.temperature) / total;
+        result.ambiguous |= std::fabs(p - bar) < 1e-4 * bar || (greatest > bar && std::fabs(p - greatest) < 1e-4 * p);
+        if (p > bar && p > greatest) {
+            greatest = p;
+            result.index = static_cast<int>(i);
+        }
+    }
     return result;
 }
 

@@ -118,6 +118,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
      * @throws InsufficientMemoryException when the device had no memory left for its passes
+     * @throws ConstraintException when its constraint failed
      */
     public String text() {
         return await(Request::text);
@@ -131,9 +132,29 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
      * @throws InsufficientMemoryException when the device had no memory left for its passes
+     * @throws ConstraintException when its constraint failed
      */
     public int[] tokens() {
         return await(Request::tokens);
+    }
+
+    /**
+     * Waits for the end.
+     *
+     * @return natural logarithms of the probabilities of {@link #tokens()} under the model's own distribution, before
+     *     temperature, penalties and filters; empty unless {@link GenerationOptions#logProbabilities()}
+     * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws DeviceException when the device failed
+     * @throws InsufficientMemoryException when the device had no memory left for its passes
+     * @throws ConstraintException when its constraint failed
+     */
+    public float[] logProbabilities() {
+        return await(Request::logProbabilities);
+    }
+
+    /** {@return its index among the choices of its request, from 0} */
+    public int choice() {
+        return request.choice();
     }
 
     /**
@@ -144,6 +165,7 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
      * @throws InsufficientMemoryException when the device had no memory left for its passes
+     * @throws ConstraintException when its constraint failed
      */
     public FinishReason finishReason() {
         return await(Request::reason);

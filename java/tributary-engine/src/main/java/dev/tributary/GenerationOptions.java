@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary;
 
+import dev.tributary.engine.device.Limits;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 
 /** What one generation may do. Immutable; built with {@link #builder()}. */
 public final class GenerationOptions {
+    private static final int MOST_BIASES = Limits.MAX_BIASES;
+
     private static final GenerationOptions DEFAULTS = builder().build();
 
     private final int maxTokens;
@@ -15,6 +19,13 @@ public final class GenerationOptions {
     private final int topK;
     private final float topP;
     private final float minP;
+    private final float repetitionPenalty;
+    private final float presencePenalty;
+    private final float frequencyPenalty;
+    private final Map<Integer, Float> logitBias;
+    private final Optional<TokenConstraint> constraint;
+    private final Acceptance acceptance;
+    private final boolean logProbabilities;
     private final long seed;
     private final List<String> stopStrings;
     private final boolean ignoreEndTokens;
@@ -30,6 +41,13 @@ public final class GenerationOptions {
         topK = builder.topK;
         topP = builder.topP;
         minP = builder.minP;
+        repetitionPenalty = builder.repetitionPenalty;
+        presencePenalty = builder.presencePenalty;
+        frequencyPenalty = builder.frequencyPenalty;
+        logitBias = builder.logitBias;
+        constraint = builder.constraint;
+        acceptance = builder.acceptance;
+        logProbabilities = builder.logProbabilities;
         seed = builder.seed;
         stopStrings = builder.stopStrings;
         ignoreEndTokens = builder.ignoreEndTokens;
@@ -58,6 +76,13 @@ public final class GenerationOptions {
         builder.topK = topK;
         builder.topP = topP;
         builder.minP = minP;
+        builder.repetitionPenalty = repetitionPenalty;
+        builder.presencePenalty = presencePenalty;
+        builder.frequencyPenalty = frequencyPenalty;
+        builder.logitBias = logitBias;
+        builder.constraint = constraint;
+        builder.acceptance = acceptance;
+        builder.logProbabilities = logProbabilities;
         builder.seed = seed;
         builder.stopStrings = stopStrings;
         builder.ignoreEndTokens = ignoreEndTokens;
@@ -92,6 +117,41 @@ public final class GenerationOptions {
     /** {@return least probability kept, as a fraction of the greatest; 0 = all} */
     public float minP() {
         return minP;
+    }
+
+    /** {@return what logits of tokens that the text or the prompt has are divided by; 1 = off} */
+    public float repetitionPenalty() {
+        return repetitionPenalty;
+    }
+
+    /** {@return what is taken from logits of tokens that the text has; 0 = off} */
+    public float presencePenalty() {
+        return presencePenalty;
+    }
+
+    /** {@return what is taken from logits for each occurrence in the text; 0 = off} */
+    public float frequencyPenalty() {
+        return frequencyPenalty;
+    }
+
+    /** {@return what is added to logits, by token id} */
+    public Map<Integer, Float> logitBias() {
+        return logitBias;
+    }
+
+    /** {@return what says which tokens may come next} */
+    public Optional<TokenConstraint> constraint() {
+        return constraint;
+    }
+
+    /** {@return when a drafted token becomes part of the text} */
+    public Acceptance acceptance() {
+        return acceptance;
+    }
+
+    /** {@return whether the log-probability of each token is kept} */
+    public boolean logProbabilities() {
+        return logProbabilities;
     }
 
     /** {@return seed of the sampling noise} */
@@ -141,6 +201,13 @@ public final class GenerationOptions {
         private int topK;
         private float topP = 1f;
         private float minP;
+        private float repetitionPenalty = 1f;
+        private float presencePenalty;
+        private float frequencyPenalty;
+        private Map<Integer, Float> logitBias = Map.of();
+        private Optional<TokenConstraint> constraint = Optional.empty();
+        private Acceptance acceptance = new Acceptance.Exact();
+        private boolean logProbabilities;
         private long seed;
         private List<String> stopStrings = List.of();
         private boolean ignoreEndTokens;
@@ -209,6 +276,95 @@ public final class GenerationOptions {
         public Builder minP(float value) {
             require(value >= 0f && value < 1f, "minP", value, "at least 0 and less than 1 (0 = off)");
             minP = value;
+            return this;
+        }
+
+        /**
+         * Makes tokens that the prompt or the text has less probable: a positive logit is divided by this, a negative one
+         * multiplied, as in transformers.
+         *
+         * @param value 0.1 to 10; 1 = off, less than 1 makes them more probable
+         * @return this
+         */
+        public Builder repetitionPenalty(float value) {
+            require(value >= 0.1f && value <= 10f, "repetitionPenalty", value, "0.1 to 10 (1 = off)");
+            repetitionPenalty = value;
+            return this;
+        }
+
+        /**
+         * Takes this from the logits of tokens that the generated text has, however often.
+         *
+         * @param value −2 to 2; 0 = off
+         * @return this
+         */
+        public Builder presencePenalty(float value) {
+            require(value >= -2f && value <= 2f, "presencePenalty", value, "-2 to 2 (0 = off)");
+            presencePenalty = value;
+            return this;
+        }
+
+        /**
+         * Takes this from a token's logit for each time that the generated text has it.
+         *
+         * @param value −2 to 2; 0 = off
+         * @return this
+         */
+        public Builder frequencyPenalty(float value) {
+            require(value >= -2f && value <= 2f, "frequencyPenalty", value, "-2 to 2 (0 = off)");
+            frequencyPenalty = value;
+            return this;
+        }
+
+        /**
+         * Adds to logits before everything else. A bias of −100 all but bans a token, one of 100 all but forces it; a
+         * {@link TokenConstraint} does so for certain.
+         *
+         * @param values −100 to 100, by token id; at most 1,024 tokens
+         * @return this
+         */
+        public Builder logitBias(Map<Integer, Float> values) {
+            Map<Integer, Float> copy = Map.copyOf(values);
+            require(copy.size() <= MOST_BIASES, "logitBias", copy.size() + " tokens", "at most " + MOST_BIASES);
+            copy.forEach((token, value) -> {
+                require(token >= 0, "logitBias", "of token " + token, "token ids of at least 0");
+                require(value >= -100f && value <= 100f, "logitBias of token " + token, value, "-100 to 100 (0 = off)");
+            });
+            logitBias = copy;
+            return this;
+        }
+
+        /**
+         * Allows only tokens that a constraint names. End tokens are tokens too: where it never allows one, the text runs
+         * to its limit.
+         *
+         * @param value called on the device thread, once for each node of each token tree
+         * @return this
+         */
+        public Builder constraint(TokenConstraint value) {
+            constraint = Optional.of(Objects.requireNonNull(value, "constraint"));
+            return this;
+        }
+
+        /**
+         * When a drafted token becomes part of the text; {@link Acceptance.Exact} unless it is said otherwise.
+         *
+         * @param value {@link Acceptance.Typical} needs a temperature above 0
+         * @return this
+         */
+        public Builder acceptance(Acceptance value) {
+            acceptance = Objects.requireNonNull(value, "acceptance");
+            return this;
+        }
+
+        /**
+         * Keeps the log-probability of each token for {@link Generation#logProbabilities()}.
+         *
+         * @param value whether to
+         * @return this
+         */
+        public Builder logProbabilities(boolean value) {
+            logProbabilities = value;
             return this;
         }
 
@@ -313,8 +469,16 @@ public final class GenerationOptions {
             return this;
         }
 
-        /** {@return the options} */
+        /**
+         * Checks what depends on several options.
+         *
+         * @return the options
+         * @throws ConfigurationException when acceptance is typical and the temperature 0
+         */
         public GenerationOptions build() {
+            if (acceptance instanceof Acceptance.Typical) {
+                require(temperature > 0f, "temperature", temperature, "more than 0 with typical acceptance");
+            }
             return new GenerationOptions(this);
         }
 

@@ -6,6 +6,7 @@ import dev.tributary.engine.run.LoadedModel;
 import dev.tributary.engine.run.Request;
 import dev.tributary.engine.text.Tokenizer;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,6 +27,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Any number of threads may use one model; their generations are stepped together on one thread that owns the device.
  */
 public final class LanguageModel implements AutoCloseable {
+    private static final int MOST_CHOICES = 1024;
+
     private final Engine engine;
     private final LoadedModel model;
     private final Tokenizer tokenizer;
@@ -105,6 +108,41 @@ public final class LanguageModel implements AutoCloseable {
     Generation generate(String prompt, GenerationOptions options, Optional<Request.LogitObserver> observer) {
         Objects.requireNonNull(options, "options");
         return submit(new Request(tokenize(prompt), options, observer));
+    }
+
+    /**
+     * Begins to generate several texts for one prompt: they differ in the sampling noise alone, of which the choice's
+     * index is a part. The first is what {@link #generate(String, GenerationOptions)} gives.
+     *
+     * @param prompt the text to continue
+     * @param options how; the temperature is above 0, else the texts were all the same
+     * @param choices how many texts, 1 to 1,024
+     * @return the generations, each to be closed; {@link Generation#choice()} is their index
+     * @throws ConfigurationException when the prompt is empty, too long or not valid Unicode, or the options allow one
+     *     text only
+     * @throws ModelClosedException when the model is closed
+     * @throws QueueFullException when too many requests wait for all choices to join them; then none is begun for good
+     * @throws DeviceException when the device failed earlier
+     */
+    public List<Generation> generateChoices(String prompt, GenerationOptions options, int choices) {
+        if (choices < 1 || choices > MOST_CHOICES) {
+            throw new ConfigurationException("choices is " + choices + ", expected 1 to " + MOST_CHOICES);
+        }
+        if (choices > 1 && options.temperature() == 0f) {
+            throw new ConfigurationException(
+                    "choices is " + choices + " at temperature 0, where all texts are the same");
+        }
+        int[] tokens = tokenize(prompt);
+        List<Generation> generations = new ArrayList<>();
+        try {
+            for (int choice = 0; choice < choices; choice++) {
+                generations.add(submit(new Request(tokens, options, choice, Optional.empty())));
+            }
+        } catch (TributaryException e) {
+            generations.forEach(Generation::close);
+            throw e;
+        }
+        return List.copyOf(generations);
     }
 
     private Generation submit(Request request) {

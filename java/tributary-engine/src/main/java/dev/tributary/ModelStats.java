@@ -101,7 +101,7 @@ public final class ModelStats {
         return totals.recomputedTokens;
     }
 
-    /** {@return requests that failed with the device} */
+    /** {@return requests that failed: with the device, for want of memory, or by their constraint} */
     public long failedRequests() {
         return totals.failed;
     }

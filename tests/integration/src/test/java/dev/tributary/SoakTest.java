@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.IntBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -59,7 +60,21 @@ class SoakTest {
         if (kind % 2 == 1) {
             options.temperature(0.9f).topP(0.95f).seed(kind);
         }
+        if (kind > 0) {
+            options.repetitionPenalty(1.1f).frequencyPenalty(0.2f).logitBias(Map.of(40 + kind, 2f));
+        }
+        if (kind == 2) {
+            options.constraint(SoakTest::noMultiplesOfSeven);
+        }
         return options.build();
+    }
+
+    private static void noMultiplesOfSeven(IntBuffer tokens, TokenMask allowed) {
+        for (int token = 0; token < allowed.vocabulary(); token++) {
+            if (token % 7 != 0) {
+                allowed.allow(token);
+            }
+        }
     }
 
     private static Speculation speculation(Random random) {

@@ -55,7 +55,6 @@ public class StepHostBenchmark {
     private static final int PAGES = 128;
     private static final int PREFILL_ROWS = 256;
     private static final Speculation.Shape SHAPE = new Speculation.Shape.BestFirst();
-    private static final Sampling GREEDY = new Sampling(true, 0f, 0, 1f, 0f, 0, 0);
 
     /** Sequences of the step. */
     @Param({"1", "8", "32"})
@@ -142,11 +141,11 @@ public class StepHostBenchmark {
             TokenTree tree = trees.get(i);
             SequenceCache cache = caches.get(i);
             tree.reset(7);
-            builder.grow(tree, candidates.get(i), SHAPE, nodes, STREAMS, 0, token -> false);
+            builder.grow(tree, candidates.get(i), SHAPE, nodes, STREAMS, 0, token -> false, TreeBuilder.Admission.ALL);
             cache.reserve(tree.size());
             int index = plan.openSequence(cache);
             int first = plan.addTree(tree);
-            plan.choose(index, GREEDY, 0);
+            plan.choose(index, Sampling.GREEDY, 0);
             for (int node = 0; nodes > 1 && node < tree.size(); node++) {
                 plan.addStreams(index, first + node, node, cache.length() + tree.depth(node), 0);
             }

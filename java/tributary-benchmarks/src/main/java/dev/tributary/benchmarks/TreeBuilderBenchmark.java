@@ -62,7 +62,15 @@ public class TreeBuilderBenchmark {
     @Benchmark
     public long[] grow() {
         tree.reset(7);
-        builder.grow(tree, candidates, new Speculation.Shape.BestFirst(), nodes, STREAMS, 0, token -> false);
+        builder.grow(
+                tree,
+                candidates,
+                new Speculation.Shape.BestFirst(),
+                nodes,
+                STREAMS,
+                0,
+                token -> false,
+                TreeBuilder.Admission.ALL);
         tree.writeMasks(masks, 0);
         return masks;
     }

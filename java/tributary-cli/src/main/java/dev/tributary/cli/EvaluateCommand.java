@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.cli;
 
+import dev.tributary.Acceptance;
 import dev.tributary.GenerationOptions;
 import dev.tributary.LanguageModel;
 import dev.tributary.ModelInfo;
@@ -89,6 +90,9 @@ final class EvaluateCommand implements Callable<Integer> {
         require(batch >= 1 && batch <= 256, "--batch", batch, "1 to 256");
         require(warmUp >= 0, "--warm-up", warmUp, "at least 0");
         GenerationOptions options = generation.options();
+        if (!options.acceptance().equals(new Acceptance.Exact())) {
+            throw Usage.error(command, "evaluate expects equal texts, which --typical-acceptance does not give");
+        }
         Optional<Path> file =
                 json.filter(name -> !name.equals(STANDARD_OUTPUT)).map(name -> Usage.path(command, "--json", name));
         file.ifPresent(JsonFile::checkWritable);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.cli;
 
+import dev.tributary.Acceptance;
 import dev.tributary.FinishReason;
 import dev.tributary.Generation;
 import dev.tributary.GenerationOptions;
@@ -10,6 +11,7 @@ import dev.tributary.Speculation;
 import dev.tributary.cli.evaluation.Run;
 import dev.tributary.cli.evaluation.Tally;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -23,6 +25,8 @@ import picocli.CommandLine.Spec;
         mixinStandardHelpOptions = true,
         description = "Generates text: streamed to standard output, closed by a summary on standard error.")
 final class GenerateCommand implements Callable<Integer> {
+    private static final int MOST_CHOICES = 64;
+
     @Mixin
     private PromptArguments prompt = new PromptArguments();
 
@@ -46,6 +50,14 @@ final class GenerateCommand implements Callable<Integer> {
             description = "Measured runs of each kind with --compare (default: ${DEFAULT-VALUE}).")
     private int rounds;
 
+    @Option(
+            names = "--choices",
+            paramLabel = "N",
+            order = 28,
+            defaultValue = "1",
+            description = "Texts to generate, which differ in the sampling noise alone (default: ${DEFAULT-VALUE}).")
+    private int choices;
+
     @Spec
     @SuppressWarnings("NullAway.Init") // picocli sets it
     private CommandSpec command;
@@ -63,13 +75,43 @@ final class GenerateCommand implements Callable<Integer> {
         String text = prompt.prompt(terminal);
         GenerationOptions options = generation.options();
         checkComparison(options);
-        try (LanguageModel loaded = model.load(terminal, 1)) {
+        checkChoices(options);
+        try (LanguageModel loaded = model.load(terminal, choices)) {
+            if (choices > 1) {
+                streamChoices(loaded, text, options);
+                return 0;
+            }
             Run first = stream(loaded, text, options);
             if (compare) {
                 compare(loaded, text, options, first);
             }
         }
         return 0;
+    }
+
+    private void checkChoices(GenerationOptions options) {
+        if (choices < 1 || choices > MOST_CHOICES) {
+            throw Usage.error(command, "--choices: " + choices + " given, expected 1 to " + MOST_CHOICES);
+        }
+        if (choices > 1 && compare) {
+            throw Usage.error(command, "--choices and --compare do not go together");
+        }
+        if (choices > 1 && options.temperature() == 0) {
+            throw Usage.error(command, "--choices needs a --temperature above 0, or the texts are all the same");
+        }
+    }
+
+    private void streamChoices(LanguageModel loaded, String text, GenerationOptions options) {
+        List<Generation> all = loaded.generateChoices(text, options, choices);
+        try {
+            for (Generation running : all) {
+                terminal.print("[" + (running.choice() + 1) + "] ");
+                interruption.cancellable(() -> all.forEach(Generation::cancel), () -> print(running));
+                terminal.tell(terminal.diagnosticsStyle().faint(Summary.of(running.stats(), running.finishReason())));
+            }
+        } finally {
+            all.forEach(Generation::close);
+        }
     }
 
     private void checkComparison(GenerationOptions options) {
@@ -84,6 +126,9 @@ final class GenerateCommand implements Callable<Integer> {
         }
         if (options.speculation().equals(Speculation.off())) {
             throw Usage.error(command, "--compare needs speculation to compare with: leave out --tree-budget 0");
+        }
+        if (!options.acceptance().equals(new Acceptance.Exact())) {
+            throw Usage.error(command, "--compare expects equal texts, which --typical-acceptance does not give");
         }
     }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.cli;
 
+import dev.tributary.Acceptance;
 import dev.tributary.GenerationOptions;
 import dev.tributary.Speculation;
 import dev.tributary.Speculation.Budget;
 import dev.tributary.Speculation.Placement;
 import dev.tributary.Speculation.Shape;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -87,6 +89,34 @@ final class GenerationArguments {
     private Optional<Float> minP = Optional.empty();
 
     @Option(
+            names = "--repetition-penalty",
+            paramLabel = "R",
+            order = 24,
+            description = "Divide positive logits of tokens that prompt or text have by R, multiply negative ones.")
+    private Optional<Float> repetitionPenalty = Optional.empty();
+
+    @Option(
+            names = "--presence-penalty",
+            paramLabel = "X",
+            order = 24,
+            description = "Take X from logits of tokens that the text has.")
+    private Optional<Float> presencePenalty = Optional.empty();
+
+    @Option(
+            names = "--frequency-penalty",
+            paramLabel = "X",
+            order = 24,
+            description = "Take X from a token's logit for each time that the text has it.")
+    private Optional<Float> frequencyPenalty = Optional.empty();
+
+    @Option(
+            names = "--logit-bias",
+            paramLabel = "ID=X",
+            order = 24,
+            description = "Add X to the logit of token ID; may be given several times.")
+    private Map<Integer, Float> logitBias = Map.of();
+
+    @Option(
             names = "--seed",
             paramLabel = "N",
             order = 25,
@@ -134,6 +164,15 @@ final class GenerationArguments {
             description = "Nodes that carry streams: all, chosen, deferred or auto (default).")
     private Optional<PlacementName> placement = Optional.empty();
 
+    @Option(
+            names = "--typical-acceptance",
+            paramLabel = "E",
+            order = 34,
+            description =
+                    "Also accept drafted tokens whose probability exceeds min(E, √E·exp(−entropy)): fewer passes, but"
+                            + " the text may differ from plain decoding's.")
+    private Optional<Float> typicalAcceptance = Optional.empty();
+
     @Spec(Spec.Target.MIXEE)
     @SuppressWarnings("NullAway.Init") // picocli sets it
     private CommandSpec command;
@@ -158,9 +197,19 @@ final class GenerationArguments {
         topK.ifPresent(value -> Usage.check(command, "--top-k", () -> options.topK(value)));
         topP.ifPresent(value -> Usage.check(command, "--top-p", () -> options.topP(value)));
         minP.ifPresent(value -> Usage.check(command, "--min-p", () -> options.minP(value)));
+        repetitionPenalty.ifPresent(
+                value -> Usage.check(command, "--repetition-penalty", () -> options.repetitionPenalty(value)));
+        presencePenalty.ifPresent(
+                value -> Usage.check(command, "--presence-penalty", () -> options.presencePenalty(value)));
+        frequencyPenalty.ifPresent(
+                value -> Usage.check(command, "--frequency-penalty", () -> options.frequencyPenalty(value)));
+        Usage.check(command, "--logit-bias", () -> options.logitBias(logitBias));
+        typicalAcceptance.ifPresent(epsilon -> Usage.check(
+                command, "--typical-acceptance", () -> options.acceptance(new Acceptance.Typical(epsilon))));
         seed.ifPresent(options::seed);
         Usage.check(command, "--stop", () -> options.stopStrings(stop));
-        return options.ignoreEndTokens(ignoreEnd).speculation(speculation()).build();
+        options.ignoreEndTokens(ignoreEnd).speculation(speculation());
+        return Usage.check(command, "--typical-acceptance", options::build);
     }
 
     private Speculation speculation() {

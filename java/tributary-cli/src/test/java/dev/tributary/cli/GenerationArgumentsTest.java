@@ -4,12 +4,14 @@ package dev.tributary.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.tributary.Acceptance;
 import dev.tributary.GenerationOptions;
 import dev.tributary.Speculation;
 import dev.tributary.Speculation.Budget;
 import dev.tributary.Speculation.Placement;
 import dev.tributary.Speculation.Shape;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -41,6 +43,11 @@ final class GenerationArgumentsTest {
         assertEquals(defaults.topK(), options.topK());
         assertEquals(defaults.topP(), options.topP());
         assertEquals(defaults.minP(), options.minP());
+        assertEquals(defaults.repetitionPenalty(), options.repetitionPenalty());
+        assertEquals(defaults.presencePenalty(), options.presencePenalty());
+        assertEquals(defaults.frequencyPenalty(), options.frequencyPenalty());
+        assertEquals(defaults.logitBias(), options.logitBias());
+        assertEquals(defaults.acceptance(), options.acceptance());
         assertEquals(defaults.seed(), options.seed());
         assertEquals(defaults.stopStrings(), options.stopStrings());
         assertEquals(defaults.ignoreEndTokens(), options.ignoreEndTokens());
@@ -60,6 +67,18 @@ final class GenerationArgumentsTest {
                 "0.9",
                 "--min-p",
                 "0.1",
+                "--repetition-penalty",
+                "1.2",
+                "--presence-penalty",
+                "0.5",
+                "--frequency-penalty",
+                "0.25",
+                "--logit-bias",
+                "7=-1.5",
+                "--logit-bias",
+                "9=100",
+                "--typical-acceptance",
+                "0.09",
                 "--seed",
                 "-3",
                 "--stop",
@@ -72,6 +91,11 @@ final class GenerationArgumentsTest {
         assertEquals(40, options.topK());
         assertEquals(0.9f, options.topP());
         assertEquals(0.1f, options.minP());
+        assertEquals(1.2f, options.repetitionPenalty());
+        assertEquals(0.5f, options.presencePenalty());
+        assertEquals(0.25f, options.frequencyPenalty());
+        assertEquals(Map.of(7, -1.5f, 9, 100f), options.logitBias());
+        assertEquals(new Acceptance.Typical(0.09f), options.acceptance());
         assertEquals(-3, options.seed());
         assertEquals(List.of(";", "two words"), options.stopStrings());
         assertTrue(options.ignoreEndTokens());

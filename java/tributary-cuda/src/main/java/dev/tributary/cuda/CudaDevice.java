@@ -331,14 +331,10 @@ final class CudaDevice implements Device {
         }
 
         @Override
-        public void push() {
+        public void push(long bytes) {
+            Objects.checkFromIndexSize(0, bytes, pinned.segment().byteSize());
             CudaCalls.check(
-                    cudaMemcpyAsync(
-                            new Address(address),
-                            pinned.at(0),
-                            pinned.segment().byteSize(),
-                            cudaMemcpyHostToDevice,
-                            device.stream),
+                    cudaMemcpyAsync(new Address(address), pinned.at(0), bytes, cudaMemcpyHostToDevice, device.stream),
                     "cudaMemcpyAsync");
         }
 

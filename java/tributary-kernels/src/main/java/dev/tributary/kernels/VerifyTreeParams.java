@@ -91,6 +91,32 @@ public final class VerifyTreeParams extends WorkspaceParams {
     }
 
     /**
+     * Sets {@code maxAdjustedRows}.
+     *
+     * @param maxAdjustedRows greatest number of rows, with results, of sequences that have adjustments, allowed tokens or
+     *     typical acceptance; 0 = there are none
+     * @return these params
+     */
+    public VerifyTreeParams maxAdjustedRows(int maxAdjustedRows) {
+        trib_verify_tree_params.max_adjusted_rows(segment, count("maxAdjustedRows", maxAdjustedRows));
+        return this;
+    }
+
+    /**
+     * Sets where log-probabilities go.
+     *
+     * @param logSumExp address of float [*], from {@link KernelContext#lmHead}; 0 = none are wanted
+     * @param logProbability out, float [S, {@link KernelLimits#MAX_PATH}]: of the token that follows each entry of the
+     *     accepted path; of a causal sequence entry 0 is the bonus's; 0 = none are wanted
+     * @return these params
+     */
+    public VerifyTreeParams logProbability(long logSumExp, long logProbability) {
+        trib_verify_tree_params.log_sum_exp(segment, logSumExp);
+        trib_verify_tree_params.log_probability(segment, logProbability);
+        return this;
+    }
+
+    /**
      * Sets {@code bonus}.
      *
      * @param bonus address of out, int32 [S]; −1 for inactive sequences

@@ -42,6 +42,7 @@ class KernelParamsTest {
             Map.entry("LmHeadParams.rowIndex", List.of("row_index", "row_count")),
             Map.entry("LmHeadParams.top", List.of("top_ids", "top_logits")),
             Map.entry("TopKParams.top", List.of("top_ids", "top_logits")),
+            Map.entry("VerifyTreeParams.logProbability", List.of("log_sum_exp", "log_probability")),
             Map.entry("VerifyTreeParams.accepted", List.of("accepted_count", "accepted_node", "accepted_row")),
             Map.entry("CommitPathParams.accepted", List.of("accepted_count", "accepted_node")));
 

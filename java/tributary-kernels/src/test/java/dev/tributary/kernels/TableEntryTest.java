@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import dev.tributary.kernels.ffi.Tributary;
 import dev.tributary.kernels.ffi.trib_lora;
 import dev.tributary.kernels.ffi.trib_sampling;
+import dev.tributary.kernels.ffi.trib_token_adjustment;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -58,7 +59,27 @@ class TableEntryTest {
             assertEquals(3, trib_sampling.choice(entry));
             assertEquals(0, trib_sampling.generated(entry));
             assertEquals(1, trib_sampling.active(entry));
+            assertEquals(0, trib_sampling.adjustments(entry));
+            assertEquals(0, trib_sampling.adjustment(entry));
+            assertEquals(0, trib_sampling.allowed(entry));
+            assertEquals(1, trib_sampling.repetition_penalty(entry));
+            assertEquals(0, trib_sampling.presence_penalty(entry));
+            assertEquals(0, trib_sampling.frequency_penalty(entry));
+            assertEquals(0, trib_sampling.typical_epsilon(entry));
+            assertEquals(0, trib_sampling.typical_delta(entry));
             assertEquals(0, trib_sampling.reserved(entry));
+
+            SamplingEntry.adjust(table, 1, 1.2f, 0.3f, 0.4f, 0x1234567890L, 9);
+            SamplingEntry.allow(table, 1, 0x2345678901L);
+            SamplingEntry.acceptTypical(table, 1, 0.09f, 0.3f);
+            assertEquals(1.2f, trib_sampling.repetition_penalty(entry));
+            assertEquals(0.3f, trib_sampling.presence_penalty(entry));
+            assertEquals(0.4f, trib_sampling.frequency_penalty(entry));
+            assertEquals(0x1234567890L, trib_sampling.adjustment(entry));
+            assertEquals(9, trib_sampling.adjustments(entry));
+            assertEquals(0x2345678901L, trib_sampling.allowed(entry));
+            assertEquals(0.09f, trib_sampling.typical_epsilon(entry));
+            assertEquals(0.3f, trib_sampling.typical_delta(entry));
 
             SamplingEntry.deactivate(table, 1);
             assertEquals(0, trib_sampling.active(entry));
@@ -67,6 +88,21 @@ class TableEntryTest {
             assertEquals(1, trib_sampling.active(entry));
             assertEquals(0.8f, trib_sampling.temperature(entry));
             assertNeighboursUntouched(table, SamplingEntry.BYTES);
+        }
+    }
+
+    @Test
+    void tokenAdjustment() {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment table = poisoned(arena, TokenAdjustment.BYTES);
+            TokenAdjustment.write(table, 1, 31999, 3, 2, -1.5f);
+            MemorySegment entry = table.asSlice(TokenAdjustment.BYTES, TokenAdjustment.BYTES);
+            assertEquals(31999, trib_token_adjustment.token(entry));
+            assertEquals(3, trib_token_adjustment.prompt_count(entry));
+            assertEquals(2, trib_token_adjustment.generated_count(entry));
+            assertEquals(-1.5f, trib_token_adjustment.bias(entry));
+            assertNeighboursUntouched(table, TokenAdjustment.BYTES);
+            assertThrows(IndexOutOfBoundsException.class, () -> TokenAdjustment.write(table, 3, 1, 1, 1, 0f));
         }
     }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.fuzz;
 
+import dev.tributary.Acceptance;
 import dev.tributary.ChatOptions;
 import dev.tributary.GenerationOptions;
 import dev.tributary.LanguageModel;
 import dev.tributary.LoadOptions;
 import dev.tributary.Message;
 import dev.tributary.Speculation;
+import dev.tributary.TokenConstraint;
 import dev.tributary.Tool;
 import dev.tributary.ToolCall;
 import java.nio.charset.StandardCharsets;
@@ -72,6 +74,29 @@ final class OptionsTarget implements FuzzTarget {
             options.minP(sound ? random.nextFloat() : fraction(random));
         }
         if (random.nextInt(3) == 0) {
+            options.repetitionPenalty(sound ? (float) random.nextDouble(0.5, 2) : fraction(random));
+            options.presencePenalty(sound ? (float) random.nextDouble(-2, 2) : fraction(random));
+            options.frequencyPenalty(sound ? (float) random.nextDouble(-2, 2) : fraction(random));
+            options.logProbabilities(random.nextBoolean());
+        }
+        if (random.nextInt(4) == 0) {
+            Map<Integer, Float> biases = new HashMap<>();
+            for (int i = random.nextInt(sound ? 300 : 400); i > 0; i--) {
+                biases.put(
+                        sound ? random.nextInt(256) : whole(random),
+                        sound ? (float) random.nextDouble(-100, 100) : fraction(random));
+            }
+            options.logitBias(biases);
+        }
+        if (random.nextInt(4) == 0) {
+            options.constraint(constraint(random.nextLong()));
+        }
+        if (random.nextInt(8) == 0) {
+            options.acceptance(new Acceptance.Typical(
+                    sound ? (float) random.nextDouble(0.001, 0.999) : fraction(random),
+                    sound ? 1 - random.nextFloat() : fraction(random)));
+        }
+        if (random.nextInt(3) == 0) {
             List<String> stops = new ArrayList<>();
             for (int i = random.nextInt(sound ? 16 : 20); i >= 0; i--) {
                 stops.add(sound ? Texts.some(random) + "x" : Texts.any(random));
@@ -79,6 +104,24 @@ final class OptionsTarget implements FuzzTarget {
             options.stopStrings(stops);
         }
         return options.speculation(speculation(random)).build();
+    }
+
+    /** What a text may hold hangs on the text alone; now and then nothing, a token that there is not, or a failure. */
+    private static TokenConstraint constraint(long seed) {
+        return (tokens, allowed) -> {
+            RandomGenerator random = new SplittableRandom(seed + tokens.hashCode());
+            switch (random.nextInt(32)) {
+                case 0 -> {}
+                case 1 -> allowed.allow(whole(random));
+                case 2 -> throw new UnsupportedOperationException(Texts.any(random));
+                case 3 -> allowed.allowAll();
+                default -> {
+                    for (int i = random.nextInt(1, 200); i > 0; i--) {
+                        allowed.allow(random.nextInt(allowed.vocabulary()));
+                    }
+                }
+            }
+        };
     }
 
     private static Speculation speculation(RandomGenerator random) {

@@ -2,7 +2,9 @@
 package dev.tributary.fuzz;
 
 import dev.tributary.ChatOptions;
+import dev.tributary.DeviceException;
 import dev.tributary.Generation;
+import dev.tributary.InsufficientMemoryException;
 import dev.tributary.LanguageModel;
 import dev.tributary.Message;
 import java.nio.ByteBuffer;
@@ -53,9 +55,8 @@ final class PromptTarget implements FuzzTarget {
                 }
             }
             generation.stats();
-        }
-        if (loaded.stats().failedRequests() > 0) {
-            throw new AssertionError("a request failed inside the engine: " + loaded.stats());
+        } catch (DeviceException | InsufficientMemoryException e) {
+            throw new AssertionError("a request failed inside the engine: " + loaded.stats(), e);
         }
     }
 

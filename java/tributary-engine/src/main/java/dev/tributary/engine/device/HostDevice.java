@@ -163,7 +163,7 @@ public final class HostDevice implements Device {
         }
 
         @Override
-        public void push() {}
+        public void push(long bytes) {}
 
         @Override
         public void pull(long offset, long bytes) {}

@@ -16,6 +16,9 @@ public final class Limits {
     /** Entries of one accepted path. */
     public static final int MAX_PATH = KernelLimits.MAX_PATH;
 
+    /** Greatest number of tokens with a bias of their own in one request. */
+    public static final int MAX_BIASES = 1024;
+
     private Limits() {}
 
     /**

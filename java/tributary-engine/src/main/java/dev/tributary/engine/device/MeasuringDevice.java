@@ -103,7 +103,7 @@ public final class MeasuringDevice implements Device {
         }
 
         @Override
-        public void push() {}
+        public void push(long bytes) {}
 
         @Override
         public void pull(long offset, long size) {}

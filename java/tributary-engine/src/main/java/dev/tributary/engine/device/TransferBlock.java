@@ -14,8 +14,17 @@ public interface TransferBlock {
     /** {@return the address of the device's side} */
     long address();
 
-    /** Moves the host's side to the device, in stream order. It must not change until a pull has returned. */
-    void push();
+    /**
+     * Moves the beginning of the host's side to the device, in stream order. It must not change until a pull has returned.
+     *
+     * @param bytes how many
+     */
+    void push(long bytes);
+
+    /** Moves all of the host's side to the device, likewise. */
+    default void push() {
+        push(host().byteSize());
+    }
 
     /**
      * Moves a part of the device's side to the host and waits until it is there, and with it all that was asked of the

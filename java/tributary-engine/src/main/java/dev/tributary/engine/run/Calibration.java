@@ -31,7 +31,6 @@ final class Calibration {
     /** Repetitions of one observation that make it count in full. */
     private static final int CONVINCED = 50;
 
-    private static final Sampling GREEDY = new Sampling(true, 0f, 0, 1f, 0f, 0, 0);
     private static final long BUDGET_NANOS = 1_500_000_000L;
 
     private final LoadedModel model;
@@ -162,7 +161,7 @@ final class Calibration {
         for (int node = 0; node < anchors; node++) {
             plan.addStreams(sequence, node, node, scratch.length() + tree.depth(node), 0);
         }
-        plan.choose(sequence, GREEDY, 0);
+        plan.choose(sequence, Sampling.GREEDY, 0);
         plan.finish();
         model.decoder().verify(model.gamma() > 0);
         scratch.rollback();

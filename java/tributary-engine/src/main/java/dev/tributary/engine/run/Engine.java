@@ -2,6 +2,7 @@
 package dev.tributary.engine.run;
 
 import dev.tributary.ConfigurationException;
+import dev.tributary.ConstraintException;
 import dev.tributary.DeviceException;
 import dev.tributary.GenerationCancelledException;
 import dev.tributary.InsufficientMemoryException;
@@ -130,6 +131,13 @@ public final class Engine implements AutoCloseable {
         if (width > model.capacity().candidates() && model.streams().isPresent()) {
             throw new ConfigurationException("Cartesian width is " + width + ", expected at most "
                     + model.capacity().candidates() + " candidates of a stream");
+        }
+        for (int token : request.options().logitBias().keySet()) {
+            if (token >= model.config().vocabularySize()) {
+                throw new ConfigurationException(
+                        "logitBias names token " + token + ", expected less than the vocabulary's "
+                                + model.config().vocabularySize());
+            }
         }
         synchronized (this) {
             if (poison != null) {
@@ -312,9 +320,22 @@ public final class Engine implements AutoCloseable {
             return false;
         }
         while (beginNext(model, schedule)) {}
+        askConstraints(schedule);
         schedule.makeRoom();
         publish(schedule);
         return true;
+    }
+
+    /** A text whose constraint has no answer ends here, before pages are promised to anybody. */
+    private static void askConstraints(Schedule schedule) {
+        for (Sequence sequence : List.copyOf(schedule.running())) {
+            try {
+                sequence.askConstraint();
+            } catch (ConstraintException e) {
+                schedule.end(sequence);
+                sequence.request.fail(e);
+            }
+        }
     }
 
     private void publish(Schedule schedule) {
@@ -352,6 +373,7 @@ public final class Engine implements AutoCloseable {
                 new Candidates(model.gamma(), Math.max(1, model.capacity().candidates())),
                 model.tokenizer(),
                 model.config().endTokens()::contains,
+                model.config().vocabularySize(),
                 model.contextTokens(),
                 model.adapterOf(request.options()));
         sequence.start(System.nanoTime());
@@ -456,10 +478,7 @@ public final class Engine implements AutoCloseable {
         sequence.cache.reserve(sequence.tree.size());
         sequence.index = plan.openSequence(sequence.cache);
         sequence.firstRow = plan.addTree(sequence.tree);
-        plan.choose(sequence.index, sequence.sampling, sequence.generated());
-        if (sequence.request.observer().isPresent()) {
-            plan.keepLogits();
-        }
+        sequence.choose(model.decoder());
         sequence.wantsDraft = model.gamma() > 0 && sequence.speculates() && policy.drafts(sequence.part);
         if (sequence.wantsDraft && sequence.part.placement() != Speculation.Placement.DEFERRED) {
             for (int node = 0; node < sequence.tree.size(); node++) {
@@ -486,10 +505,7 @@ public final class Engine implements AutoCloseable {
         if (last) {
             int lastRow = sequence.firstRow + sequence.chunk - 1;
             plan.wantLogits(lastRow);
-            plan.choose(sequence.index, sequence.sampling, 0);
-            if (sequence.request.observer().isPresent()) {
-                plan.keepLogits();
-            }
+            sequence.choose(model.decoder());
             Speculation.Placement placement =
                     sequence.request.options().speculation().placement();
             if (sequence.wantsDraft && placement != Speculation.Placement.DEFERRED) {
@@ -546,7 +562,7 @@ public final class Engine implements AutoCloseable {
             record = Optional.of(PassRecord.of(sequence.tree, path, accepted, bonus, times));
         }
         int before = sequence.generated();
-        int taken = sequence.take(pathTokens, count, now);
+        int taken = sequence.take(pathTokens, i -> results.logProbability(sequence.index, i), count, now);
         if (sequence.request.observer().isPresent()) {
             Request.LogitObserver observer = sequence.request.observer().get();
             for (int i = 0; i < taken; i++) {

@@ -146,7 +146,7 @@ final class Rehearsal {
                 }
 
                 @Override
-                public void push() {}
+                public void push(long bytes) {}
 
                 @Override
                 public void pull(long offset, long size) {

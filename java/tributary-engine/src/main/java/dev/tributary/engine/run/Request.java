@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.run;
 
+import dev.tributary.ConstraintException;
 import dev.tributary.DeviceException;
 import dev.tributary.FinishReason;
 import dev.tributary.GenerationCancelledException;
@@ -44,6 +45,7 @@ public final class Request {
 
     private final int[] prompt;
     private final GenerationOptions options;
+    private final int choice;
     private final Optional<LogitObserver> observer;
     private final long submittedNanos;
     private final RequestEvent event = new RequestEvent();
@@ -57,6 +59,7 @@ public final class Request {
     private final RequestCounters counters = new RequestCounters();
     private final List<String> chunks = new ArrayList<>();
     private int[] tokens = new int[16];
+    private float[] logProbabilities = new float[0];
     private int tokenCount;
     private final List<PassRecord> passes = new ArrayList<>();
     private boolean done;
@@ -73,14 +76,32 @@ public final class Request {
      * @param observer who hears logits
      */
     public Request(int[] prompt, GenerationOptions options, Optional<LogitObserver> observer) {
-        this(prompt, options, observer, System.nanoTime());
+        this(prompt, options, 0, observer, System.nanoTime());
+    }
+
+    /**
+     * One of several choices for a prompt.
+     *
+     * @param prompt tokens of the prompt
+     * @param options its options
+     * @param choice index of the choice, which is part of the sampling noise's counter
+     * @param observer who hears logits
+     */
+    public Request(int[] prompt, GenerationOptions options, int choice, Optional<LogitObserver> observer) {
+        this(prompt, options, choice, observer, System.nanoTime());
     }
 
     /** One that was made then. */
-    Request(int[] prompt, GenerationOptions options, Optional<LogitObserver> observer, long submittedNanos) {
+    Request(
+            int[] prompt,
+            GenerationOptions options,
+            int choice,
+            Optional<LogitObserver> observer,
+            long submittedNanos) {
         this.submittedNanos = submittedNanos;
         this.prompt = prompt.clone();
         this.options = options;
+        this.choice = choice;
         this.observer = observer;
         counters.promptTokens = prompt.length;
     }
@@ -91,6 +112,11 @@ public final class Request {
 
     GenerationOptions options() {
         return options;
+    }
+
+    /** {@return index among the choices for its prompt} */
+    public int choice() {
+        return choice;
     }
 
     Optional<LogitObserver> observer() {
@@ -220,6 +246,11 @@ public final class Request {
         return Arrays.copyOf(tokens, tokenCount);
     }
 
+    /** {@return log-probabilities of the tokens so far, when the options ask for them} */
+    public synchronized float[] logProbabilities() {
+        return Arrays.copyOf(logProbabilities, options.logProbabilities() ? tokenCount : 0);
+    }
+
     /** {@return the passes so far, when the options ask for them} */
     public synchronized List<PassRecord> passes() {
         return List.copyOf(passes);
@@ -277,6 +308,7 @@ public final class Request {
     /** Adds what one pass brought; the device thread calls it once a pass. */
     synchronized void progress(
             int[] newTokens,
+            float[] newLogProbabilities,
             int count,
             String text,
             Optional<PassRecord> pass,
@@ -285,6 +317,12 @@ public final class Request {
             tokens = Arrays.copyOf(tokens, Math.max(2 * tokens.length, tokenCount + count));
         }
         System.arraycopy(newTokens, 0, tokens, tokenCount, count);
+        if (options.logProbabilities()) {
+            if (logProbabilities.length < tokens.length) {
+                logProbabilities = Arrays.copyOf(logProbabilities, tokens.length);
+            }
+            System.arraycopy(newLogProbabilities, 0, logProbabilities, tokenCount, count);
+        }
         tokenCount += count;
         counters.tokens = tokenCount;
         pass.ifPresent(passes::add);
@@ -334,6 +372,9 @@ public final class Request {
         }
         if (failed instanceof InsufficientMemoryException) {
             throw new InsufficientMemoryException(String.valueOf(failed.getMessage()), failed);
+        }
+        if (failed instanceof ConstraintException) {
+            throw new ConstraintException(String.valueOf(failed.getMessage()), failed);
         }
         if (failed != null) {
             throw new DeviceException(String.valueOf(failed.getMessage()), failed);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package dev.tributary.engine.run;
 
+import dev.tributary.Acceptance;
+import dev.tributary.ConstraintException;
 import dev.tributary.FinishReason;
 import dev.tributary.GenerationOptions;
 import dev.tributary.Speculation;
@@ -8,7 +10,10 @@ import dev.tributary.engine.cache.SavedPages;
 import dev.tributary.engine.cache.SequenceCache;
 import dev.tributary.engine.device.Limits;
 import dev.tributary.engine.policy.BudgetPolicy;
+import dev.tributary.engine.step.Decoder;
 import dev.tributary.engine.step.Sampling;
+import dev.tributary.engine.step.StepPlan;
+import dev.tributary.engine.step.TokenCounts;
 import dev.tributary.engine.text.Detokenizer;
 import dev.tributary.engine.text.StopStrings;
 import dev.tributary.engine.text.Tokenizer;
@@ -53,13 +58,19 @@ final class Sequence implements AutoCloseable {
     private final GenerationOptions options;
     private final IntPredicate endsText;
     private final int contextTokens;
+    private final Optional<TokenCounts> counts;
+    private final Optional<ConstrainedText> constrained;
     private final boolean hasStreams;
     private final Detokenizer detokenizer;
     private final StopStrings stopStrings;
     private final int[] emitted = new int[Limits.MAX_PATH];
+    private final float[] emittedLogProbabilities = new float[Limits.MAX_PATH];
     private int emittedCount;
     private StringBuilder newText = new StringBuilder();
     private int generated;
+    /** Whether the constraint was asked for the first token. */
+    private boolean asked;
+
     private int pending = -1;
     /** The prompt and what was generated, the pending token last. */
     private int[] tokens;
@@ -84,6 +95,7 @@ final class Sequence implements AutoCloseable {
             Candidates candidates,
             Tokenizer tokenizer,
             IntPredicate endToken,
+            int vocabulary,
             int contextTokens,
             OptionalInt adapter) {
         this.request = request;
@@ -98,8 +110,26 @@ final class Sequence implements AutoCloseable {
         readTo = tokens.length;
         endsText = options.ignoreEndTokens() ? token -> false : endToken;
         part = new BudgetPolicy.Part(tree, hasStreams ? options.speculation() : Speculation.off(), this.adapter);
+        Sampling.Penalties penalties = new Sampling.Penalties(
+                options.repetitionPenalty(), options.presencePenalty(), options.frequencyPenalty());
         sampling = new Sampling(
-                true, options.temperature(), options.topK(), options.topP(), options.minP(), options.seed(), 0);
+                true,
+                options.temperature(),
+                options.topK(),
+                options.topP(),
+                options.minP(),
+                options.seed(),
+                request.choice(),
+                penalties,
+                switch (options.acceptance()) {
+                    case Acceptance.Exact _ -> Sampling.Typical.NEVER;
+                    case Acceptance.Typical(float epsilon, float delta) -> new Sampling.Typical(epsilon, delta);
+                });
+        boolean penalized = !penalties.equals(Sampling.Penalties.NONE);
+        counts = penalized || !options.logitBias().isEmpty()
+                ? Optional.of(new TokenCounts(request.prompt(), options.logitBias(), penalized))
+                : Optional.empty();
+        constrained = options.constraint().map(rule -> new ConstrainedText(rule, vocabulary, endsText));
         detokenizer = tokenizer.detokenizer(request.prompt());
         stopStrings = new StopStrings(options.stopStrings());
     }
@@ -210,6 +240,20 @@ final class Sequence implements AutoCloseable {
         return Optional.ofNullable(ended);
     }
 
+    /**
+     * Asks the text's constraint what may come next, once for each choice.
+     *
+     * @throws ConstraintException when it has no answer for the text so far
+     */
+    void askConstraint() {
+        if (decodes()) {
+            constrained.ifPresent(text -> text.begin(pending));
+        } else if (pending < 0 && !asked) {
+            asked = true;
+            constrained.ifPresent(ConstrainedText::begin);
+        }
+    }
+
     /** Grows the next tree from the pending token, as large as the options and the text's limits allow. */
     void growTree(TreeBuilder builder, BudgetPolicy policy, int mostNodes) {
         tree.reset(pending);
@@ -231,8 +275,25 @@ final class Sequence implements AutoCloseable {
                 Math.min(nodes, mostNodes),
                 tokensLeft() - 1,
                 leastProbability,
-                endsText);
+                endsText,
+                constrained.<TreeBuilder.Admission>map(text -> text).orElse(TreeBuilder.Admission.ALL));
         Arrays.fill(streamRow, 0, tree.size(), -1);
+    }
+
+    /** Asks for the target's choice in the pass being planned. */
+    void choose(Decoder decoder) {
+        StepPlan plan = decoder.plan();
+        plan.choose(index, sampling, generated);
+        Optional<TokenTree> planned = verifies ? Optional.of(tree) : Optional.empty();
+        counts.ifPresent(of -> plan.adjust(decoder.samplingTables(), index, sampling.penalties(), of, planned));
+        constrained.ifPresent(text -> plan.allow(
+                decoder.samplingTables(),
+                index,
+                text.masks(),
+                text.words() * planned.map(TokenTree::size).orElse(1)));
+        if (options.logProbabilities() || request.observer().isPresent()) {
+            plan.keepLogits();
+        }
     }
 
     /** Tokens that the text may still take, by its own limit and the context's. */
@@ -245,12 +306,13 @@ final class Sequence implements AutoCloseable {
     /**
      * Takes tokens as they were generated, up to the end of the text if it is among them.
      *
-     * @param newTokens holds them
+     * @param newTokens holds what was generated
+     * @param logProbabilities of each, read when the options ask for them
      * @param count how many
-     * @param now when
+     * @param now by {@link System#nanoTime()}
      * @return how many were taken
      */
-    int take(int[] newTokens, int count, long now) {
+    int take(int[] newTokens, IntToFloat logProbabilities, int count, long now) {
         if (generated == 0) {
             firstTokenNanos = now;
         }
@@ -258,6 +320,9 @@ final class Sequence implements AutoCloseable {
         newText = new StringBuilder();
         for (int i = 0; i < count && ended == null; i++) {
             int token = newTokens[i];
+            if (options.logProbabilities()) {
+                emittedLogProbabilities[emittedCount] = logProbabilities.at(i);
+            }
             emitted[emittedCount++] = token;
             generated++;
             if (endsText.test(token)) {
@@ -270,6 +335,12 @@ final class Sequence implements AutoCloseable {
                     ended = FinishReason.MAX_TOKENS;
                 }
             }
+        }
+        // The last one is the next tree's root; what stands before it is history to its choices.
+        for (int i = pending >= 0 ? -1 : 0; i < count - 1; i++) {
+            int token = i < 0 ? pending : newTokens[i];
+            counts.ifPresent(of -> of.add(token));
+            constrained.ifPresent(text -> text.add(token));
         }
         pending = newTokens[count - 1];
         if (tokenCount + count > tokens.length) {
@@ -297,7 +368,7 @@ final class Sequence implements AutoCloseable {
         String text = newText.toString();
         Optional<PassRecord> traced = pass.map(record -> record.withText(text));
         draftNanos = 0;
-        request.progress(emitted, emittedCount, text, traced, counters -> {
+        request.progress(emitted, emittedLogProbabilities, emittedCount, text, traced, counters -> {
             if (first) {
                 counters.prefillNanos = firstTokenNanos - startedNanos;
             } else {
@@ -331,6 +402,12 @@ final class Sequence implements AutoCloseable {
     void addDraftTime(long nanos) {
         draftNanos = nanos;
         request.counters(counters -> counters.draftNanos += nanos);
+    }
+
+    /** A number for each index. */
+    @FunctionalInterface
+    interface IntToFloat {
+        float at(int index);
     }
 
     /**

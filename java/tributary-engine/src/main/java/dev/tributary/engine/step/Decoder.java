@@ -92,7 +92,10 @@ public final class Decoder {
     private final @Nullable LmHeadParams draftHead;
     private final VerifyTreeParams verifyGreedy;
     private final CommitPathParams commit;
+    private final int contextTokens;
     private @Nullable LogitLaunches logitLaunches;
+    private @Nullable VerifyTreeParams verifyAdjusted;
+    private @Nullable SamplingTables samplingTables;
     /** What was run lately, by shape; the shape that was not run for the longest time comes first. */
     private final Map<PassShape, DeviceWork> works = new LinkedHashMap<>(16, 0.75f, true);
 
@@ -127,6 +130,7 @@ public final class Decoder {
         this.weights = weights;
         this.capacity = capacity;
         this.cache = cache;
+        this.contextTokens = contextTokens;
         Optional<DecoderWeights.Streams> streams = weights.streams();
         StreamsConfig.Position position =
                 streams.map(s -> s.config().position()).orElse(StreamsConfig.Position.OFFSET);
@@ -227,8 +231,8 @@ public final class Decoder {
     }
 
     /**
-     * Bytes that a decoder takes from its device: row buffers, workspace, plans, results, and the full logits that the
-     * first sampled request asks for.
+     * Bytes that a decoder takes from its device: row buffers, workspace, plans, results, and what the first requests ask
+     * for that are sampled, or whose logits are adjusted.
      *
      * @param device the device; nothing is allocated on it
      * @param config the architecture
@@ -249,6 +253,8 @@ public final class Decoder {
                 Arena scratch = Arena.ofConfined()) {
             Decoder decoder = new Decoder(measuring, scratch, config, weights, capacity, cache, contextTokens);
             decoder.logitLaunches();
+            decoder.verifyAdjusted();
+            decoder.samplingTables();
             return measuring.bytes();
         }
     }
@@ -286,6 +292,9 @@ public final class Decoder {
         try {
             if (plan.needsLogits()) {
                 logitLaunches(); // memory is taken before launches are recorded
+            }
+            if (plan.adjusts()) {
+                verifyAdjusted();
             }
             run(plan.verifying(keepStates));
         } catch (InsufficientMemoryException e) {
@@ -364,7 +373,7 @@ public final class Decoder {
         if (shape.logits()) {
             LogitLaunches full = logitLaunches();
             run(full.head.logits(full.rows(shape.mainRows())), shape.mainRows(), 0, 0);
-            verification = full.verify;
+            verification = shape.adjusts() ? verifyAdjusted() : full.verify;
             if (inPassStreams && streamHead != null) {
                 run(streamHead, shape.streamRows(), capacity.candidates(), shape.mainRows());
             }
@@ -431,7 +440,8 @@ public final class Decoder {
             Tensor logits = Tensor.matrix(DType.F32, memory.address(), rows, vocabulary);
             LmHeadParams head = head(plan, plan.jointLogitRows(), plan.mainLogitCount(), rows, 0)
                     .logits(logits);
-            VerifyTreeParams verify = verification(logits);
+            VerifyTreeParams verify =
+                    verification(logits).logProbability(results.logSumExp(), results.logProbability());
             long needed = greatestWorkspace(List.of(head, verify));
             DeviceMemory space = needed <= workspace.bytes() ? workspace : beside(memory, needed);
             head.workspace(space.address(), space.bytes());
@@ -442,6 +452,32 @@ public final class Decoder {
             logitLaunches = launches;
         }
         return launches;
+    }
+
+    /** Likewise of memory for adjusted logits: of nodes, and of one row for each sequence that ends its prompt. */
+    private VerifyTreeParams verifyAdjusted() {
+        VerifyTreeParams verify = verifyAdjusted;
+        if (verify == null) {
+            LogitLaunches full = logitLaunches();
+            verify = verification(full.rows(capacity.mainRows()))
+                    .logProbability(results.logSumExp(), results.logProbability())
+                    .maxAdjustedRows(capacity.mainRows());
+            long needed = greatestWorkspace(List.of(verify));
+            DeviceMemory space = device.allocate(Math.max(1, needed));
+            verify.workspace(space.address(), space.bytes());
+            verifyAdjusted = verify;
+        }
+        return verify;
+    }
+
+    /** {@return what adjusts logits in the next verifying pass; memory for it is taken when it is first asked for} */
+    public SamplingTables samplingTables() {
+        SamplingTables tables = samplingTables;
+        if (tables == null) {
+            tables = new SamplingTables(device, capacity, config.vocabularySize(), contextTokens);
+            samplingTables = tables;
+        }
+        return tables;
     }
 
     /** More memory, or not even the first. */
@@ -460,7 +496,8 @@ public final class Decoder {
         for (int anchors = 1; ; anchors *= 2) {
             int streamRows = PassShape.streamBound(capacity, anchors * capacity.gamma());
             for (int rows = 1; ; rows *= 2) {
-                PassShape shape = PassShape.verifying(capacity, rows, streamRows, Integer.MAX_VALUE / 2, false, false);
+                PassShape shape =
+                        PassShape.verifying(capacity, rows, streamRows, Integer.MAX_VALUE / 2, false, false, false);
                 plan.bound(shape);
                 draftPlan.bound(shape);
                 for (WorkspaceParams user : users) {

@@ -12,26 +12,42 @@ import dev.tributary.engine.device.Limits;
  * @param streamRows bound of stream rows; 0 = the pass has none
  * @param context bound of positions
  * @param logits whether full logits are kept
+ * @param adjusts whether logits are adjusted before a choice
  * @param keepsStates whether main states are kept for a drafting pass
  */
-record PassShape(boolean drafts, int mainRows, int streamRows, int context, boolean logits, boolean keepsStates) {
+record PassShape(
+        boolean drafts,
+        int mainRows,
+        int streamRows,
+        int context,
+        boolean logits,
+        boolean adjusts,
+        boolean keepsStates) {
     private static final int LEAST_CONTEXT = 256;
 
     /** Bounds of a verifying pass with these rows and greatest positions. */
     static PassShape verifying(
-            StepCapacity capacity, int mainRows, int streamRows, int context, boolean logits, boolean keepsStates) {
+            StepCapacity capacity,
+            int mainRows,
+            int streamRows,
+            int context,
+            boolean logits,
+            boolean adjusts,
+            boolean keepsStates) {
         return new PassShape(
                 false,
                 mainBound(capacity, mainRows),
                 streamBound(capacity, streamRows),
                 contextBound(capacity, context),
                 logits,
+                adjusts,
                 keepsStates);
     }
 
     /** Bounds of a drafting pass. */
     static PassShape drafting(StepCapacity capacity, int streamRows, int context) {
-        return new PassShape(true, 1, streamBound(capacity, streamRows), contextBound(capacity, context), false, false);
+        return new PassShape(
+                true, 1, streamBound(capacity, streamRows), contextBound(capacity, context), false, false, false);
     }
 
     static int mainBound(StepCapacity capacity, int rows) {

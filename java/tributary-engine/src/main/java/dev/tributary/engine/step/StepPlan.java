@@ -13,7 +13,9 @@ import dev.tributary.kernels.KernelStep;
 import dev.tributary.kernels.SamplingEntry;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Optional;
 import java.util.OptionalInt;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The rows of one pass, written into one block that goes to the device as a whole. A plan is begun, sequences are opened
@@ -69,6 +71,9 @@ public final class StepPlan {
     private int usedSegments;
     private int segmentAdapter;
     private boolean needsLogits;
+    private boolean adjusts;
+    /** Once a sequence needed them. */
+    private @Nullable SamplingTables tables;
 
     /**
      * Lays the block out and describes it to the kernels.
@@ -171,6 +176,10 @@ public final class StepPlan {
         lastPosition = 0;
         usedSegments = 0;
         needsLogits = false;
+        adjusts = false;
+        if (tables != null) {
+            tables.reset();
+        }
     }
 
     /**
@@ -308,10 +317,62 @@ public final class StepPlan {
                     rule.topK(),
                     rule.choice());
             SamplingEntry.progress(table, sequence, generated);
+            if (rule.typical().epsilon() > 0) {
+                SamplingEntry.acceptTypical(
+                        table,
+                        sequence,
+                        rule.typical().epsilon(),
+                        rule.typical().delta());
+                adjusts = true;
+            }
         } else {
             SamplingEntry.deactivate(table, sequence);
         }
         needsLogits |= rule.active() && rule.temperature() > 0;
+    }
+
+    /**
+     * Adds penalties and biases to the choice of a sequence.
+     *
+     * @param with where they are kept until the pass is over
+     * @param sequence the sequence, whose choice was asked for
+     * @param penalties of its tokens
+     * @param counts of its text before the tree's root
+     * @param tree its tree; empty for a causal sequence
+     */
+    public void adjust(
+            SamplingTables with,
+            int sequence,
+            Sampling.Penalties penalties,
+            TokenCounts counts,
+            Optional<TokenTree> tree) {
+        tree.ifPresent(counts::prepare);
+        tables = with;
+        SamplingEntry.adjust(
+                host.asSlice(sampling),
+                sequence,
+                penalties.repetition(),
+                penalties.presence(),
+                penalties.frequency(),
+                with.append(counts),
+                counts.size());
+        adjusts = true;
+        needsLogits = true;
+    }
+
+    /**
+     * Restricts the choice of a sequence to allowed tokens.
+     *
+     * @param with where the masks are kept until the pass is over
+     * @param sequence the sequence, whose choice was asked for
+     * @param masks ⌈V/32⌉ words for each node of its tree, or for the last row of a chunk
+     * @param words how many words
+     */
+    public void allow(SamplingTables with, int sequence, int[] masks, int words) {
+        tables = with;
+        SamplingEntry.allow(host.asSlice(sampling), sequence, with.append(masks, words));
+        adjusts = true;
+        needsLogits = true;
     }
 
     /** Makes this pass keep full logits, whether or not a sequence is sampled. */
@@ -339,6 +400,9 @@ public final class StepPlan {
         putInt(logitCounts, 2, streamRows);
         putInt(segmentCount, 0, usedSegments);
         block.push();
+        if (adjusts && tables != null) {
+            tables.push();
+        }
     }
 
     /** {@return main rows of this pass} */
@@ -354,6 +418,11 @@ public final class StepPlan {
     /** {@return whether full logits are needed} */
     public boolean needsLogits() {
         return needsLogits;
+    }
+
+    /** {@return whether logits are adjusted before a choice, or acceptance is typical} */
+    boolean adjusts() {
+        return adjusts;
     }
 
     /**
@@ -379,7 +448,7 @@ public final class StepPlan {
 
     /** The shape of this plan as a verifying pass. */
     PassShape verifying(boolean keepStates) {
-        return PassShape.verifying(capacity, mainRows, streamRows, lastPosition + 1, needsLogits, keepStates);
+        return PassShape.verifying(capacity, mainRows, streamRows, lastPosition + 1, needsLogits, adjusts, keepStates);
     }
 
     /** The shape of this plan as a drafting pass. */

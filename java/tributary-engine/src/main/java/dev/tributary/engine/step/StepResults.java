@@ -19,6 +19,7 @@ public final class StepResults {
     private final long acceptedNode;
     private final long acceptedRow;
     private final long bonus;
+    private final long logProbability;
     private final long argmax;
     private final long rowResults;
     // Of the pass that was arranged last.
@@ -41,7 +42,8 @@ public final class StepResults {
         acceptedNode = align(acceptedCount + sequences);
         acceptedRow = align(acceptedNode + sequences * Limits.MAX_PATH);
         bonus = align(acceptedRow + sequences * Limits.MAX_PATH);
-        rowResults = align(bonus + sequences);
+        logProbability = align(bonus + sequences);
+        rowResults = align(logProbability + sequences * Limits.MAX_PATH);
         arrange(capacity.rows());
         // Only verification reads it, so it never comes to the host.
         argmax = end;
@@ -108,6 +110,17 @@ public final class StepResults {
      */
     public int bonus(int sequence) {
         return host.get(JAVA_INT, bonus + (long) sequence * Integer.BYTES);
+    }
+
+    /**
+     * Log-probability of a token that a pass brought, under the model's own distribution; of passes that keep logits.
+     *
+     * @param sequence index in the step
+     * @param index 0 = the token behind the root, or behind a causal sequence's last row
+     * @return natural logarithm
+     */
+    public float logProbability(int sequence, int index) {
+        return host.get(JAVA_FLOAT, logProbability + ((long) sequence * Limits.MAX_PATH + index) * Float.BYTES);
     }
 
     /**
@@ -191,6 +204,10 @@ public final class StepResults {
 
     long bonus() {
         return block.address() + bonus;
+    }
+
+    long logProbability() {
+        return block.address() + logProbability;
     }
 
     private static long align(long offset) {

@@ -10,6 +10,23 @@ import java.util.function.IntPredicate;
  * depth g − 1; a path's probability is the product of its candidates'.
  */
 public final class TreeBuilder {
+    /** Decides what may become a node, in the order in which nodes are added. */
+    @FunctionalInterface
+    public interface Admission {
+        /** Every candidate may. */
+        Admission ALL = (tree, parent, token) -> true;
+
+        /**
+         * Whether a candidate may become the tree's next node.
+         *
+         * @param tree the tree so far
+         * @param parent its parent
+         * @param token its token
+         * @return whether; the node is then added
+         */
+        boolean admits(TokenTree tree, int parent, int token);
+    }
+
     // Binary heap of (parent, rank) by descending path probability, ties to the older entry.
     private final int[] heapParent = new int[2 * Limits.MAX_TREE];
     private final int[] heapRank = new int[2 * Limits.MAX_TREE];
@@ -28,6 +45,7 @@ public final class TreeBuilder {
      * @param maxDepth greatest depth, from the limits of the text
      * @param leastProbability paths of a smaller probability are left out; 0 = none
      * @param endsText tokens below which nothing is drafted
+     * @param admission what may become a node
      */
     public void grow(
             TokenTree tree,
@@ -36,16 +54,17 @@ public final class TreeBuilder {
             int maxNodes,
             int maxDepth,
             float leastProbability,
-            IntPredicate endsText) {
+            IntPredicate endsText,
+            Admission admission) {
         int depth = Math.min(candidates.depth(), maxDepth);
         if (depth <= 0 || maxNodes <= 1) {
             return;
         }
         switch (shape) {
             case Speculation.Shape.BestFirst best ->
-                growBestFirst(tree, candidates, maxNodes, depth, leastProbability, endsText);
+                growBestFirst(tree, candidates, maxNodes, depth, leastProbability, endsText, admission);
             case Speculation.Shape.Chain chain ->
-                growLevels(tree, candidates, 1, maxNodes, depth, leastProbability, endsText);
+                growLevels(tree, candidates, 1, maxNodes, depth, leastProbability, endsText, admission);
             case Speculation.Shape.Cartesian cartesian ->
                 growLevels(
                         tree,
@@ -54,7 +73,8 @@ public final class TreeBuilder {
                         maxNodes,
                         depth,
                         leastProbability,
-                        endsText);
+                        endsText,
+                        admission);
         }
     }
 
@@ -65,7 +85,8 @@ public final class TreeBuilder {
             int maxNodes,
             int depth,
             float leastProbability,
-            IntPredicate endsText) {
+            IntPredicate endsText,
+            Admission admission) {
         for (int parent = 0; parent < tree.size() && tree.depth(parent) < depth; parent++) {
             if (parent > 0 && endsText.test(tree.token(parent))) {
                 continue;
@@ -79,7 +100,10 @@ public final class TreeBuilder {
                 if (probability < leastProbability) {
                     break;
                 }
-                tree.add(parent, candidates.token(level, rank), probability);
+                int token = candidates.token(level, rank);
+                if (admission.admits(tree, parent, token)) {
+                    tree.add(parent, token, probability);
+                }
             }
         }
     }
@@ -90,7 +114,8 @@ public final class TreeBuilder {
             int maxNodes,
             int depth,
             float leastProbability,
-            IntPredicate endsText) {
+            IntPredicate endsText,
+            Admission admission) {
         int width = candidates.width();
         heapSize = 0;
         age = 0;
@@ -102,10 +127,13 @@ public final class TreeBuilder {
             pop();
             int level = tree.depth(parent) + 1;
             int token = candidates.token(level, rank);
-            int node = tree.add(parent, token, probability);
             if (rank + 1 < width) {
                 push(parent, rank + 1, tree.probability(parent) * candidates.probability(level, rank + 1));
             }
+            if (!admission.admits(tree, parent, token)) {
+                continue;
+            }
+            int node = tree.add(parent, token, probability);
             if (level < depth && !endsText.test(token)) {
                 push(node, 0, probability * candidates.probability(level + 1, 0));
             }

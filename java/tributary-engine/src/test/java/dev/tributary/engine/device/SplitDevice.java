@@ -134,9 +134,9 @@ public final class SplitDevice implements Device {
         }
 
         @Override
-        public void push() {
+        public void push(long bytes) {
             assertFalse(launching, "a block is moved among launches");
-            deviceSide.write(0, hostSide);
+            deviceSide.write(0, hostSide.asSlice(0, bytes));
         }
 
         @Override

@@ -28,7 +28,7 @@ class RequestQueueTest {
     }
 
     private static Request request(long number, GenerationOptions options, long nanos) {
-        Request request = new Request(new int[] {1}, options, Optional.empty(), at(nanos));
+        Request request = new Request(new int[] {1}, options, 0, Optional.empty(), at(nanos));
         request.submitted(number, EngineObserver.SILENT);
         return request;
     }

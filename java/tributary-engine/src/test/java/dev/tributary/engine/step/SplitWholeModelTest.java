@@ -37,7 +37,7 @@ class SplitWholeModelTest extends WholeModelTest {
         for (int node = 0; node < anchors; node++) {
             plan.addStreams(sequence, node, node, model.cache.length() + tree.depth(node), 0);
         }
-        plan.choose(sequence, new Sampling(true, 0f, 0, 1f, 0f, 0, 0), 0);
+        plan.choose(sequence, Sampling.GREEDY, 0);
         if (logits) {
             plan.keepLogits();
         }

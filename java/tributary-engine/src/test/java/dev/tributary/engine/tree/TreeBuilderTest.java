@@ -39,7 +39,7 @@ class TreeBuilderTest {
     private TokenTree grow(Candidates candidates, Speculation.Shape shape, int nodes, int depth, int endToken) {
         TokenTree tree = new TokenTree();
         tree.reset(ROOT);
-        builder.grow(tree, candidates, shape, nodes, depth, 0, token -> token == endToken);
+        builder.grow(tree, candidates, shape, nodes, depth, 0, token -> token == endToken, TreeBuilder.Admission.ALL);
         return tree;
     }
 
@@ -118,7 +118,8 @@ class TreeBuilderTest {
             TokenTree whole = grow(candidates, shape, Limits.MAX_TREE, 4, NO_TOKEN);
             TokenTree probable = new TokenTree();
             probable.reset(ROOT);
-            builder.grow(probable, candidates, shape, Limits.MAX_TREE, 4, 0.1f, token -> false);
+            builder.grow(
+                    probable, candidates, shape, Limits.MAX_TREE, 4, 0.1f, token -> false, TreeBuilder.Admission.ALL);
             int expected = 0;
             for (int node = 0; node < whole.size(); node++) {
                 expected += whole.probability(node) >= 0.1f ? 1 : 0;

@@ -24,10 +24,10 @@ public class Tributary extends Tributary$shared {
     static final SymbolLookup SYMBOL_LOOKUP = SymbolLookup.loaderLookup()
             .or(Linker.nativeLinker().defaultLookup());
 
-    private static final int TRIB_ABI_VERSION = (int)4L;
+    private static final int TRIB_ABI_VERSION = (int)5L;
     /**
      * {@snippet lang=c :
-     * #define TRIB_ABI_VERSION 4
+     * #define TRIB_ABI_VERSION 5
      * }
      */
     public static int TRIB_ABI_VERSION() {

@@ -24,6 +24,14 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t choice;
  *     int32_t generated;
  *     int32_t active;
+ *     int32_t adjustments;
+ *     uint64_t adjustment;
+ *     uint64_t allowed;
+ *     float repetition_penalty;
+ *     float presence_penalty;
+ *     float frequency_penalty;
+ *     float typical_epsilon;
+ *     float typical_delta;
  *     uint32_t reserved;
  * }
  * }
@@ -43,6 +51,14 @@ public class trib_sampling {
         Tributary.C_INT.withName("choice"),
         Tributary.C_INT.withName("generated"),
         Tributary.C_INT.withName("active"),
+        Tributary.C_INT.withName("adjustments"),
+        Tributary.C_LONG.withName("adjustment"),
+        Tributary.C_LONG.withName("allowed"),
+        Tributary.C_FLOAT.withName("repetition_penalty"),
+        Tributary.C_FLOAT.withName("presence_penalty"),
+        Tributary.C_FLOAT.withName("frequency_penalty"),
+        Tributary.C_FLOAT.withName("typical_epsilon"),
+        Tributary.C_FLOAT.withName("typical_delta"),
         Tributary.C_INT.withName("reserved")
     ).withName("trib_sampling");
 
@@ -403,6 +419,358 @@ public class trib_sampling {
      */
     public static void active(MemorySegment struct, int fieldValue) {
         struct.set(active$LAYOUT, active$OFFSET, fieldValue);
+    }
+
+    private static final OfInt adjustments$LAYOUT = (OfInt)$LAYOUT.select(groupElement("adjustments"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t adjustments
+     * }
+     */
+    public static final OfInt adjustments$layout() {
+        return adjustments$LAYOUT;
+    }
+
+    private static final long adjustments$OFFSET = $LAYOUT.byteOffset(groupElement("adjustments"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t adjustments
+     * }
+     */
+    public static final long adjustments$offset() {
+        return adjustments$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t adjustments
+     * }
+     */
+    public static int adjustments(MemorySegment struct) {
+        return struct.get(adjustments$LAYOUT, adjustments$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t adjustments
+     * }
+     */
+    public static void adjustments(MemorySegment struct, int fieldValue) {
+        struct.set(adjustments$LAYOUT, adjustments$OFFSET, fieldValue);
+    }
+
+    private static final OfLong adjustment$LAYOUT = (OfLong)$LAYOUT.select(groupElement("adjustment"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t adjustment
+     * }
+     */
+    public static final OfLong adjustment$layout() {
+        return adjustment$LAYOUT;
+    }
+
+    private static final long adjustment$OFFSET = $LAYOUT.byteOffset(groupElement("adjustment"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t adjustment
+     * }
+     */
+    public static final long adjustment$offset() {
+        return adjustment$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t adjustment
+     * }
+     */
+    public static long adjustment(MemorySegment struct) {
+        return struct.get(adjustment$LAYOUT, adjustment$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t adjustment
+     * }
+     */
+    public static void adjustment(MemorySegment struct, long fieldValue) {
+        struct.set(adjustment$LAYOUT, adjustment$OFFSET, fieldValue);
+    }
+
+    private static final OfLong allowed$LAYOUT = (OfLong)$LAYOUT.select(groupElement("allowed"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t allowed
+     * }
+     */
+    public static final OfLong allowed$layout() {
+        return allowed$LAYOUT;
+    }
+
+    private static final long allowed$OFFSET = $LAYOUT.byteOffset(groupElement("allowed"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t allowed
+     * }
+     */
+    public static final long allowed$offset() {
+        return allowed$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t allowed
+     * }
+     */
+    public static long allowed(MemorySegment struct) {
+        return struct.get(allowed$LAYOUT, allowed$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t allowed
+     * }
+     */
+    public static void allowed(MemorySegment struct, long fieldValue) {
+        struct.set(allowed$LAYOUT, allowed$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat repetition_penalty$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("repetition_penalty"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float repetition_penalty
+     * }
+     */
+    public static final OfFloat repetition_penalty$layout() {
+        return repetition_penalty$LAYOUT;
+    }
+
+    private static final long repetition_penalty$OFFSET = $LAYOUT.byteOffset(groupElement("repetition_penalty"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float repetition_penalty
+     * }
+     */
+    public static final long repetition_penalty$offset() {
+        return repetition_penalty$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float repetition_penalty
+     * }
+     */
+    public static float repetition_penalty(MemorySegment struct) {
+        return struct.get(repetition_penalty$LAYOUT, repetition_penalty$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float repetition_penalty
+     * }
+     */
+    public static void repetition_penalty(MemorySegment struct, float fieldValue) {
+        struct.set(repetition_penalty$LAYOUT, repetition_penalty$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat presence_penalty$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("presence_penalty"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float presence_penalty
+     * }
+     */
+    public static final OfFloat presence_penalty$layout() {
+        return presence_penalty$LAYOUT;
+    }
+
+    private static final long presence_penalty$OFFSET = $LAYOUT.byteOffset(groupElement("presence_penalty"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float presence_penalty
+     * }
+     */
+    public static final long presence_penalty$offset() {
+        return presence_penalty$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float presence_penalty
+     * }
+     */
+    public static float presence_penalty(MemorySegment struct) {
+        return struct.get(presence_penalty$LAYOUT, presence_penalty$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float presence_penalty
+     * }
+     */
+    public static void presence_penalty(MemorySegment struct, float fieldValue) {
+        struct.set(presence_penalty$LAYOUT, presence_penalty$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat frequency_penalty$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("frequency_penalty"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float frequency_penalty
+     * }
+     */
+    public static final OfFloat frequency_penalty$layout() {
+        return frequency_penalty$LAYOUT;
+    }
+
+    private static final long frequency_penalty$OFFSET = $LAYOUT.byteOffset(groupElement("frequency_penalty"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float frequency_penalty
+     * }
+     */
+    public static final long frequency_penalty$offset() {
+        return frequency_penalty$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float frequency_penalty
+     * }
+     */
+    public static float frequency_penalty(MemorySegment struct) {
+        return struct.get(frequency_penalty$LAYOUT, frequency_penalty$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float frequency_penalty
+     * }
+     */
+    public static void frequency_penalty(MemorySegment struct, float fieldValue) {
+        struct.set(frequency_penalty$LAYOUT, frequency_penalty$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat typical_epsilon$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("typical_epsilon"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float typical_epsilon
+     * }
+     */
+    public static final OfFloat typical_epsilon$layout() {
+        return typical_epsilon$LAYOUT;
+    }
+
+    private static final long typical_epsilon$OFFSET = $LAYOUT.byteOffset(groupElement("typical_epsilon"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float typical_epsilon
+     * }
+     */
+    public static final long typical_epsilon$offset() {
+        return typical_epsilon$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float typical_epsilon
+     * }
+     */
+    public static float typical_epsilon(MemorySegment struct) {
+        return struct.get(typical_epsilon$LAYOUT, typical_epsilon$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float typical_epsilon
+     * }
+     */
+    public static void typical_epsilon(MemorySegment struct, float fieldValue) {
+        struct.set(typical_epsilon$LAYOUT, typical_epsilon$OFFSET, fieldValue);
+    }
+
+    private static final OfFloat typical_delta$LAYOUT = (OfFloat)$LAYOUT.select(groupElement("typical_delta"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * float typical_delta
+     * }
+     */
+    public static final OfFloat typical_delta$layout() {
+        return typical_delta$LAYOUT;
+    }
+
+    private static final long typical_delta$OFFSET = $LAYOUT.byteOffset(groupElement("typical_delta"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * float typical_delta
+     * }
+     */
+    public static final long typical_delta$offset() {
+        return typical_delta$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * float typical_delta
+     * }
+     */
+    public static float typical_delta(MemorySegment struct) {
+        return struct.get(typical_delta$LAYOUT, typical_delta$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * float typical_delta
+     * }
+     */
+    public static void typical_delta(MemorySegment struct, float fieldValue) {
+        struct.set(typical_delta$LAYOUT, typical_delta$OFFSET, fieldValue);
     }
 
     private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));

@@ -17,7 +17,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  * {@snippet lang=c :
  * struct trib_verify_tree_params {
  *     uint32_t struct_size;
- *     uint32_t reserved;
+ *     uint32_t max_adjusted_rows;
  *     const trib_step *step;
  *     uint64_t sampling;
  *     uint64_t row_logits;
@@ -29,6 +29,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     uint64_t bonus;
  *     uint64_t workspace;
  *     uint64_t workspace_bytes;
+ *     uint64_t log_sum_exp;
+ *     uint64_t log_probability;
  * }
  * }
  */
@@ -40,7 +42,7 @@ public class trib_verify_tree_params {
 
     private static final GroupLayout $LAYOUT = MemoryLayout.structLayout(
         Tributary.C_INT.withName("struct_size"),
-        Tributary.C_INT.withName("reserved"),
+        Tributary.C_INT.withName("max_adjusted_rows"),
         Tributary.C_POINTER.withName("step"),
         Tributary.C_LONG.withName("sampling"),
         Tributary.C_LONG.withName("row_logits"),
@@ -51,7 +53,9 @@ public class trib_verify_tree_params {
         Tributary.C_LONG.withName("accepted_row"),
         Tributary.C_LONG.withName("bonus"),
         Tributary.C_LONG.withName("workspace"),
-        Tributary.C_LONG.withName("workspace_bytes")
+        Tributary.C_LONG.withName("workspace_bytes"),
+        Tributary.C_LONG.withName("log_sum_exp"),
+        Tributary.C_LONG.withName("log_probability")
     ).withName("trib_verify_tree_params");
 
     /**
@@ -105,48 +109,48 @@ public class trib_verify_tree_params {
         struct.set(struct_size$LAYOUT, struct_size$OFFSET, fieldValue);
     }
 
-    private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));
+    private static final OfInt max_adjusted_rows$LAYOUT = (OfInt)$LAYOUT.select(groupElement("max_adjusted_rows"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * uint32_t reserved
+     * uint32_t max_adjusted_rows
      * }
      */
-    public static final OfInt reserved$layout() {
-        return reserved$LAYOUT;
+    public static final OfInt max_adjusted_rows$layout() {
+        return max_adjusted_rows$LAYOUT;
     }
 
-    private static final long reserved$OFFSET = $LAYOUT.byteOffset(groupElement("reserved"));
+    private static final long max_adjusted_rows$OFFSET = $LAYOUT.byteOffset(groupElement("max_adjusted_rows"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * uint32_t reserved
+     * uint32_t max_adjusted_rows
      * }
      */
-    public static final long reserved$offset() {
-        return reserved$OFFSET;
+    public static final long max_adjusted_rows$offset() {
+        return max_adjusted_rows$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * uint32_t reserved
+     * uint32_t max_adjusted_rows
      * }
      */
-    public static int reserved(MemorySegment struct) {
-        return struct.get(reserved$LAYOUT, reserved$OFFSET);
+    public static int max_adjusted_rows(MemorySegment struct) {
+        return struct.get(max_adjusted_rows$LAYOUT, max_adjusted_rows$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * uint32_t reserved
+     * uint32_t max_adjusted_rows
      * }
      */
-    public static void reserved(MemorySegment struct, int fieldValue) {
-        struct.set(reserved$LAYOUT, reserved$OFFSET, fieldValue);
+    public static void max_adjusted_rows(MemorySegment struct, int fieldValue) {
+        struct.set(max_adjusted_rows$LAYOUT, max_adjusted_rows$OFFSET, fieldValue);
     }
 
     private static final AddressLayout step$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("step"));
@@ -631,6 +635,94 @@ public class trib_verify_tree_params {
      */
     public static void workspace_bytes(MemorySegment struct, long fieldValue) {
         struct.set(workspace_bytes$LAYOUT, workspace_bytes$OFFSET, fieldValue);
+    }
+
+    private static final OfLong log_sum_exp$LAYOUT = (OfLong)$LAYOUT.select(groupElement("log_sum_exp"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t log_sum_exp
+     * }
+     */
+    public static final OfLong log_sum_exp$layout() {
+        return log_sum_exp$LAYOUT;
+    }
+
+    private static final long log_sum_exp$OFFSET = $LAYOUT.byteOffset(groupElement("log_sum_exp"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t log_sum_exp
+     * }
+     */
+    public static final long log_sum_exp$offset() {
+        return log_sum_exp$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t log_sum_exp
+     * }
+     */
+    public static long log_sum_exp(MemorySegment struct) {
+        return struct.get(log_sum_exp$LAYOUT, log_sum_exp$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t log_sum_exp
+     * }
+     */
+    public static void log_sum_exp(MemorySegment struct, long fieldValue) {
+        struct.set(log_sum_exp$LAYOUT, log_sum_exp$OFFSET, fieldValue);
+    }
+
+    private static final OfLong log_probability$LAYOUT = (OfLong)$LAYOUT.select(groupElement("log_probability"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * uint64_t log_probability
+     * }
+     */
+    public static final OfLong log_probability$layout() {
+        return log_probability$LAYOUT;
+    }
+
+    private static final long log_probability$OFFSET = $LAYOUT.byteOffset(groupElement("log_probability"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * uint64_t log_probability
+     * }
+     */
+    public static final long log_probability$offset() {
+        return log_probability$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * uint64_t log_probability
+     * }
+     */
+    public static long log_probability(MemorySegment struct) {
+        return struct.get(log_probability$LAYOUT, log_probability$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * uint64_t log_probability
+     * }
+     */
+    public static void log_probability(MemorySegment struct, long fieldValue) {
+        struct.set(log_probability$LAYOUT, log_probability$OFFSET, fieldValue);
     }
 
     /**
