@@ -15,8 +15,8 @@
 //   whole    one part: the accumulators are the sum;
 //   parts    an item computes all parts and adds them in registers, so n ≤ 160;
 //   pieces   few rows of x: a part is an item, so that narrow weights fill the chip; items join through memory.
-// Where K is not cut and one tile takes all rows, weight rows are dealt out evenly, up to 256 a block: n rows of x come
-// in for each block, and the fewer blocks a weight has the less of that there is.
+// Where K is not cut and all items run at a time, weight rows are dealt out evenly, up to 256 a block: n rows of x come in
+// for each block, and the fewer blocks a weight has the less of that there is.
 //
 // Producers. One warp brings weights, by bulk copies as packed; it fills the ring before it waits for the kernel ahead. One
 // thread brings rows of x, by tensor copies in as few boxes as runs of rows allow.
@@ -907,9 +907,10 @@ launch_plan plan_of(const context& context, const product_params& p, int bound) 
     for (const int n : {96, 128, 160, 192, 256}) {
         if (parts == 1) {
             consider(n, summing::whole, groups);
-            // Few rows of x: one item for each cluster, of more weight rows, so that x comes less often.
-            if (n >= bound && groups > clusters && slabs <= clusters * cluster_blocks * most_slabs(n)) {
-                consider(n, summing::whole, clusters);
+            // One item for each cluster, of more weight rows, so that x comes less often.
+            const int fewer = clusters / ceil_div(bound, n);
+            if (fewer > 0 && groups > fewer && slabs <= fewer * cluster_blocks * most_slabs(n)) {
+                consider(n, summing::whole, fewer);
             }
         } else {
             // Pieces wait in memory, so only where one tile takes all rows.
