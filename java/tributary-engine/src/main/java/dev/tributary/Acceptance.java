@@ -10,8 +10,9 @@ public sealed interface Acceptance {
      * Also where it is typical of what the model might say: where its probability exceeds
      * {@code min(epsilon, delta · exp(−entropy))} of the distribution at the sampling temperature (Medusa, arXiv
      * 2401.10774, section 2.3.1). <strong>The text may then differ from plain decoding's</strong>, and depend on what was
-     * drafted: the same seed gives the same text only where the speculation has a fixed budget and placement, since others
-     * go by measured times. Accepted paths get longer. Filters (top-k, top-p, min-p) decide on choices only, not on what is typical;
+     * drafted: the same seed gives the same text only where the drafts are the same: with a fixed budget, on all nodes or
+     * deferred, and nothing else running, since other budgets and placements go by what was measured, and many sequences share a
+     * step's rows. Accepted paths get longer. Filters (top-k, top-p, min-p) decide on choices only, not on what is typical;
      * tokens that a {@link TokenConstraint} excludes are never accepted. Needs a temperature above 0.
      *
      * @param epsilon probability that suffices whatever the entropy, more than 0 and less than 1

@@ -6,12 +6,13 @@ import dev.tributary.engine.run.LoadedModel;
 import dev.tributary.engine.run.Request;
 import dev.tributary.engine.text.Tokenizer;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -121,10 +122,15 @@ public final class LanguageModel implements AutoCloseable {
      * @throws ConfigurationException when the prompt is empty, too long or not valid Unicode, or the options allow one
      *     text only
      * @throws ModelClosedException when the model is closed
-     * @throws QueueFullException when too many requests wait for all choices to join them; then none is begun for good
+     * @throws QueueFullException when too many requests wait for all choices to join them; then none begins
      * @throws DeviceException when the device failed earlier
      */
     public List<Generation> generateChoices(String prompt, GenerationOptions options, int choices) {
+        Objects.requireNonNull(options, "options");
+        return submit(tokenize(prompt), options, choices);
+    }
+
+    private List<Generation> submit(int[] prompt, GenerationOptions options, int choices) {
         if (choices < 1 || choices > MOST_CHOICES) {
             throw new ConfigurationException("choices is " + choices + ", expected 1 to " + MOST_CHOICES);
         }
@@ -132,21 +138,17 @@ public final class LanguageModel implements AutoCloseable {
             throw new ConfigurationException(
                     "choices is " + choices + " at temperature 0, where all texts are the same");
         }
-        int[] tokens = tokenize(prompt);
-        List<Generation> generations = new ArrayList<>();
-        try {
-            for (int choice = 0; choice < choices; choice++) {
-                generations.add(submit(new Request(tokens, options, choice, Optional.empty())));
-            }
-        } catch (TributaryException e) {
-            generations.forEach(Generation::close);
-            throw e;
-        }
-        return List.copyOf(generations);
+        List<Request> requests = IntStream.range(0, choices)
+                .mapToObj(choice -> new Request(prompt, options, choice, Optional.empty()))
+                .toList();
+        engine.submit(requests);
+        return requests.stream()
+                .map(request -> new Generation(engine, request, tokenizer))
+                .toList();
     }
 
     private Generation submit(Request request) {
-        engine.submit(request);
+        engine.submit(List.of(request));
         return new Generation(engine, request, tokenizer);
     }
 
@@ -180,6 +182,25 @@ public final class LanguageModel implements AutoCloseable {
     public Generation chat(List<Message> messages, ChatOptions options) {
         int[] prompt = tokenizer.encodeRendered(renderChat(messages, options));
         return submit(new Request(prompt, options.generation(), Optional.empty()));
+    }
+
+    /**
+     * Begins several answers to a conversation, as {@link #generateChoices} does for a prompt.
+     *
+     * @param messages the conversation
+     * @param options how; the temperature is above 0
+     * @param choices how many answers, 1 to 1,024
+     * @return the generations, each to be closed; {@link Generation#choice()} is their index
+     * @throws ChatTemplateException when the model has no usable chat template, or it refuses the conversation
+     * @throws ConfigurationException when the conversation is empty, too long or not valid Unicode, or the options allow
+     *     one text only
+     * @throws ModelClosedException when the model is closed
+     * @throws QueueFullException when too many requests wait for all choices to join them; then none begins
+     * @throws DeviceException when the device failed earlier
+     */
+    public List<Generation> chatChoices(List<Message> messages, ChatOptions options, int choices) {
+        int[] prompt = tokenizer.encodeRendered(renderChat(messages, options));
+        return submit(prompt, options.generation(), choices);
     }
 
     /**
@@ -220,6 +241,22 @@ public final class LanguageModel implements AutoCloseable {
      */
     public int[] tokenize(String text) {
         return tokenizer.encode(Objects.requireNonNull(text, "text"));
+    }
+
+    /**
+     * The bytes that a token adds to a text: what a {@link TokenConstraint} needs to know of its vocabulary. A token may hold
+     * a part of a character.
+     *
+     * @param token its id, from 0; at most {@link ModelInfo#vocabularySize} − 1 are of use
+     * @return UTF-8; none for tokens without text, such as special ones
+     */
+    public byte[] tokenBytes(int token) {
+        return tokenizer.bytes(token);
+    }
+
+    /** {@return the tokens that end a text; a constraint allows one of them where the text may end} */
+    public Set<Integer> endTokens() {
+        return model.endTokens();
     }
 
     /** {@return what is loaded} */

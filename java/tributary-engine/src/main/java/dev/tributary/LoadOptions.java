@@ -18,6 +18,7 @@ public final class LoadOptions {
     private final int contextTokens;
     private final int maxSequences;
     private final long memoryLimit;
+    private final int cacheTokens;
     private final Optional<Path> streams;
     private final boolean streamsDisabled;
     private final Map<String, Path> namedStreams;
@@ -32,6 +33,7 @@ public final class LoadOptions {
         contextTokens = builder.contextTokens;
         maxSequences = builder.maxSequences;
         memoryLimit = builder.memoryLimit;
+        cacheTokens = builder.cacheTokens;
         streams = builder.streams;
         streamsDisabled = builder.streamsDisabled;
         namedStreams = Collections.unmodifiableMap(new LinkedHashMap<>(builder.namedStreams));
@@ -74,6 +76,11 @@ public final class LoadOptions {
     /** {@return bytes that weights, cache and workspace may take together; 0 = what the device has free} */
     public long memoryLimit() {
         return memoryLimit;
+    }
+
+    /** {@return tokens that the KV cache holds at most; 0 = as many as the memory allows} */
+    public int cacheTokens() {
+        return cacheTokens;
     }
 
     /** {@return the adapter directory, when one was named} */
@@ -122,6 +129,7 @@ public final class LoadOptions {
         private int contextTokens;
         private int maxSequences = 8;
         private long memoryLimit;
+        private int cacheTokens;
         private Optional<Path> streams = Optional.empty();
         private boolean streamsDisabled;
         private final Map<String, Path> namedStreams = new LinkedHashMap<>();
@@ -191,6 +199,19 @@ public final class LoadOptions {
         public Builder memoryLimit(long value) {
             require(value >= 0, "memoryLimit", value, "at least 0 bytes");
             memoryLimit = value;
+            return this;
+        }
+
+        /**
+         * Tokens that the KV cache holds at most, of all sequences together, rounded up to whole pages: for a device that others
+         * use too. One sequence at full length always has room, and all of them at full length need no more.
+         *
+         * @param value at least 0; 0 = as many as the memory allows
+         * @return this
+         */
+        public Builder cacheTokens(int value) {
+            require(value >= 0, "cacheTokens", value, "at least 0 (0 = as many as the memory allows)");
+            cacheTokens = value;
             return this;
         }
 

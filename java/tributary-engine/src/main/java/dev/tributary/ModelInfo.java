@@ -23,8 +23,8 @@ import java.util.Optional;
  * @param deviceNote why the host computes, where the device was chosen and no GPU could be used or held the model
  * @param weightBytes bytes of weights on the device, adapter included
  * @param cacheBytes bytes of the KV cache
- * @param workspaceBytes bytes of row buffers, workspace and the full logits of sampled requests, which are taken when
- *     the first one comes
+ * @param workspaceBytes bytes of row buffers and workspace, and of what is taken when the first request asks for it: full
+ *     logits (sampling, log-probabilities), adjusted ones, their adjustments and masks (penalties, biases, constraints)
  * @param streams the model's own speculative streams, if they are loaded
  * @param namedStreams further adapters, by the names that requests give
  */

@@ -10,10 +10,4 @@ class GpuPrefixSharingTest extends PrefixSharingTest {
     String device() {
         return Gpu.required();
     }
-
-    /** Memory comes in blocks, of which one is kept back. */
-    @Override
-    long slack() {
-        return 128L << 20;
-    }
 }

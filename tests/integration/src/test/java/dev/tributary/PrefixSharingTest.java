@@ -19,11 +19,6 @@ class PrefixSharingTest {
         return "host";
     }
 
-    /** {@return bytes beyond what a model needs that its device must be granted} */
-    long slack() {
-        return 0;
-    }
-
     private LoadOptions.Builder options() {
         return LoadOptions.builder().device(device());
     }
@@ -146,15 +141,12 @@ class PrefixSharingTest {
 
     @Test
     void whatIsKeptGivesWayWhenMemoryIsWanted() {
-        LoadOptions.Builder small = options().maxSequences(2).contextTokens(512);
-        ModelInfo info;
-        long page;
-        try (LanguageModel model = DemoModel.load(small.build())) {
-            info = model.info();
-            page = info.cacheBytes() / model.pages();
-        }
-        long limit = info.weightBytes() + info.workspaceBytes() + 14 * page + slack();
-        try (LanguageModel model = DemoModel.load(small.memoryLimit(limit).build());
+        LoadOptions small = options()
+                .maxSequences(2)
+                .contextTokens(512)
+                .cacheTokens(14 * 64)
+                .build();
+        try (LanguageModel model = DemoModel.load(small);
                 LanguageModel alone =
                         DemoModel.load(options().prefixSharing(false).build())) {
             for (int round = 0; round < 2; round++) {

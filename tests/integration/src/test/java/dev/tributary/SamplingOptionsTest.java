@@ -2,6 +2,7 @@
 package dev.tributary;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT;
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
@@ -9,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.tributary.engine.run.Request;
+import java.io.ByteArrayOutputStream;
 import java.nio.IntBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -382,6 +384,84 @@ class SamplingOptionsTest {
         }
         assertArrayEquals(alone, plain.getFirst());
         assertTrue(texts.size() >= 3, texts.size() + " different texts of 5 choices");
+    }
+
+    @Test
+    void choicesBeginAllOrNone() {
+        GenerationOptions options =
+                GenerationOptions.builder().maxTokens(4).temperature(1f).build();
+        LoadOptions narrow = LoadOptions.builder()
+                .device(device())
+                .queueCapacity(4)
+                .maxSequences(1)
+                .build();
+        try (LanguageModel small = DemoModel.load(narrow)) {
+            QueueFullException refused =
+                    assertThrows(QueueFullException.class, () -> small.generateChoices(prompts.getFirst(), options, 5));
+            assertTrue(String.valueOf(refused.getMessage()).contains("5 would join them"), refused.toString());
+            assertEquals(0, small.stats().submittedRequests());
+            for (Generation choice : small.generateChoices(prompts.getFirst(), options, 4)) {
+                assertTrue(choice.tokens().length > 0);
+            }
+            assertEquals(4, small.stats().completedRequests());
+        }
+    }
+
+    /** What a grammar needs: which bytes a token stands for, and which tokens end a text. */
+    @Test
+    void tokensSayTheirBytes() {
+        for (String prompt : prompts) {
+            int[] tokens = model.tokenize(prompt);
+            ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+            for (int token : tokens) {
+                bytes.writeBytes(model.tokenBytes(token));
+            }
+            assertEquals(prompt, bytes.toString(UTF_8).stripLeading());
+        }
+        for (int token : model.endTokens()) {
+            assertEquals(0, model.tokenBytes(token).length);
+        }
+        assertFalse(model.endTokens().isEmpty());
+        GenerationOptions untilEnd = GenerationOptions.builder()
+                .maxTokens(50)
+                .constraint((tokens, allowed) -> {
+                    if (tokens.remaining() < 3) {
+                        allowed.allowAll();
+                        model.endTokens().forEach(allowed::forbid);
+                    } else {
+                        model.endTokens().forEach(allowed::allow);
+                    }
+                })
+                .build();
+        try (Generation generation = model.generate(prompts.getFirst(), untilEnd)) {
+            assertEquals(4, generation.tokens().length);
+            assertEquals(FinishReason.END_TOKEN, generation.finishReason());
+        }
+    }
+
+    @Test
+    void whoAcceptsTypicalTokensChangesNoOthersText() {
+        GenerationOptions exact = GenerationOptions.builder()
+                .maxTokens(TOKENS)
+                .temperature(0.9f)
+                .seed(3)
+                .build();
+        List<int[]> alone = new ArrayList<>();
+        for (String prompt : prompts) {
+            alone.add(model.generate(prompt, exact).tokens());
+        }
+        List<Generation> lossy = new ArrayList<>();
+        List<Generation> lossless = new ArrayList<>();
+        for (String prompt : prompts) {
+            lossless.add(model.generate(prompt, exact));
+            lossy.add(model.generate(
+                    prompt,
+                    exact.toBuilder().acceptance(new Acceptance.Typical(0.3f)).build()));
+        }
+        for (int i = 0; i < PROMPTS; i++) {
+            assertArrayEquals(alone.get(i), lossless.get(i).tokens());
+        }
+        lossy.forEach(Generation::text);
     }
 
     @Test

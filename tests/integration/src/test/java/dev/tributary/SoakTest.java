@@ -93,10 +93,8 @@ class SoakTest {
         LoadOptions.Builder options =
                 LoadOptions.builder().device("host").maxSequences(SLOTS).contextTokens(CONTEXT);
         long page;
-        long fixed;
         try (LanguageModel alone = DemoModel.load(options.prefixSharing(false).build())) {
             page = alone.info().cacheBytes() / alone.pages();
-            fixed = alone.info().weightBytes() + alone.info().workspaceBytes();
             for (String prompt : prompts) {
                 for (int kind = 0; kind < KINDS; kind++) {
                     try (Generation text = alone.generate(prompt, kind(kind, Speculation.off()))) {
@@ -106,7 +104,7 @@ class SoakTest {
             }
         }
         LanguageModel model = DemoModel.load(options.prefixSharing(true)
-                .memoryLimit(fixed + PAGES * page)
+                .cacheTokens(PAGES * 64)
                 .swapMemory(2 * page)
                 .queueCapacity(20)
                 .build());

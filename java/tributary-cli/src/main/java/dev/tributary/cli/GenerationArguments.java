@@ -92,28 +92,29 @@ final class GenerationArguments {
             names = "--repetition-penalty",
             paramLabel = "R",
             order = 24,
-            description = "Divide positive logits of tokens that prompt or text have by R, multiply negative ones.")
+            description =
+                    "Divide positive logits of tokens that prompt or text have by R, multiply negative ones (0.1 to 10; 1 does nothing).")
     private Optional<Float> repetitionPenalty = Optional.empty();
 
     @Option(
             names = "--presence-penalty",
             paramLabel = "X",
             order = 24,
-            description = "Take X from logits of tokens that the text has.")
+            description = "Take X from logits of tokens that the text has (−2 to 2).")
     private Optional<Float> presencePenalty = Optional.empty();
 
     @Option(
             names = "--frequency-penalty",
             paramLabel = "X",
             order = 24,
-            description = "Take X from a token's logit for each time that the text has it.")
+            description = "Take X from a token's logit for each time that the text has it (−2 to 2).")
     private Optional<Float> frequencyPenalty = Optional.empty();
 
     @Option(
             names = "--logit-bias",
             paramLabel = "ID=X",
             order = 24,
-            description = "Add X to the logit of token ID; may be given several times.")
+            description = "Add X (−100 to 100) to the logit of token ID; may be given several times.")
     private Map<Integer, Float> logitBias = Map.of();
 
     @Option(

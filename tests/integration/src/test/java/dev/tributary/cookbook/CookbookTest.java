@@ -23,14 +23,17 @@ import dev.tributary.PassTrace;
 import dev.tributary.RequestOutcome;
 import dev.tributary.Speculation;
 import dev.tributary.StepStats;
+import dev.tributary.TokenConstraint;
 import dev.tributary.TributaryException;
 import dev.tributary.micrometer.ModelMetrics;
 import io.micrometer.core.instrument.Tags;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -144,6 +147,53 @@ class CookbookTest {
         // endregion
         assertEquals(once, again);
         assertNotEquals(once, other);
+    }
+
+    @Test
+    void constrainATextToAGrammar() {
+        // region constrain
+        BitSet digits = new BitSet(); // tokens of digits alone, looked up once
+        for (int token = 0; token < model.info().vocabularySize(); token++) {
+            String text = new String(model.tokenBytes(token), StandardCharsets.UTF_8);
+            digits.set(token, text.matches("[0-9]+"));
+        }
+        TokenConstraint number = (tokens, allowed) -> {
+            digits.stream().forEach(allowed::allow);
+            if (tokens.hasRemaining()) {
+                model.endTokens().forEach(allowed::allow); // a number may end behind its first digit
+            }
+        };
+        GenerationOptions options =
+                GenerationOptions.builder().constraint(number).maxTokens(6).build();
+        String text = model.generate(prompt, options).text();
+        // endregion
+        assertTrue(text.matches("[0-9]+"), text);
+    }
+
+    @Test
+    void severalChoicesWithTheirProbabilities() {
+        printed.setLength(0);
+        // region choices
+        GenerationOptions options = GenerationOptions.builder()
+                .temperature(0.8f)
+                .frequencyPenalty(0.3f)
+                .logProbabilities(true)
+                .build();
+        for (Generation choice : model.generateChoices(prompt, options, 3)) {
+            double sum = 0; // of the model's own distribution, before temperature and penalties
+            for (float logProbability : choice.logProbabilities()) {
+                sum += logProbability;
+            }
+            print(String.format("%d: %.2f %s%n", choice.choice(), sum, choice.text()));
+        }
+        // endregion
+        assertEquals(
+                3,
+                printed.toString()
+                        .lines()
+                        .filter(line -> line.matches("[0-2]: -.*"))
+                        .count(),
+                printed.toString());
     }
 
     @Test

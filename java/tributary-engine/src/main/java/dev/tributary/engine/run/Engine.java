@@ -105,16 +105,41 @@ public final class Engine implements AutoCloseable {
     }
 
     /**
-     * Queues a request.
+     * Queues requests: all of them or none.
      *
-     * @param request the request
-     * @throws ConfigurationException when it can never run
+     * @param requests the requests
+     * @throws ConfigurationException when one can never run
      * @throws ModelClosedException when the model is closed or closing
      * @throws QueueFullException when too many wait
      * @throws DeviceException when the device failed earlier
      */
-    public void submit(Request request) {
+    public void submit(List<Request> requests) {
         LoadedModel model = model();
+        requests.forEach(request -> requireRunnable(model, request));
+        synchronized (this) {
+            if (poison != null) {
+                throw new DeviceException(String.valueOf(poison.getMessage()), poison);
+            }
+            if (closing) {
+                throw new ModelClosedException("the model is closed and takes no new requests");
+            }
+            int capacity = model.limits().queueCapacity();
+            if (queue.size() > capacity - requests.size()) {
+                refused += requests.size();
+                throw new QueueFullException("the queue is full: " + queue.size() + " requests wait"
+                        + (requests.size() > 1 ? " and " + requests.size() + " would join them" : "")
+                        + ", the capacity is " + capacity + " (LoadOptions.queueCapacity), " + refused
+                        + " were refused so far");
+            }
+            for (Request request : requests) {
+                request.submitted(++submitted, observer);
+                queue.add(request);
+            }
+            notifyAll();
+        }
+    }
+
+    private static void requireRunnable(LoadedModel model, Request request) {
         int prompt = request.prompt().length;
         if (prompt == 0) {
             throw new ConfigurationException("the prompt has no tokens, expected at least 1");
@@ -138,23 +163,6 @@ public final class Engine implements AutoCloseable {
                         "logitBias names token " + token + ", expected less than the vocabulary's "
                                 + model.config().vocabularySize());
             }
-        }
-        synchronized (this) {
-            if (poison != null) {
-                throw new DeviceException(String.valueOf(poison.getMessage()), poison);
-            }
-            if (closing) {
-                throw new ModelClosedException("the model is closed and takes no new requests");
-            }
-            int capacity = model.limits().queueCapacity();
-            if (queue.size() >= capacity) {
-                refused++;
-                throw new QueueFullException("the queue is full: " + queue.size() + " requests wait, the capacity is "
-                        + capacity + " (LoadOptions.queueCapacity), " + refused + " were refused so far");
-            }
-            request.submitted(++submitted, observer);
-            queue.add(request);
-            notifyAll();
         }
     }
 

@@ -31,6 +31,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 
 /** A model on a device, ready to be stepped. Created, used and closed on the device thread. */
 public final class LoadedModel implements AutoCloseable {
@@ -205,11 +206,12 @@ public final class LoadedModel implements AutoCloseable {
         KvCache onePage = new KvCache(
                 MeasuringDevice.NO_ADDRESS, dtype, config.layers(), 1, config.keyValueHeads(), config.headDimension());
         long workspaceBytes = Decoder.requiredBytes(device, config, imagined, capacity, onePage, context);
-        budget(limit, imagined.bytes(), workspaceBytes, onePage.byteSize(), capacity);
+        int most = mostPages(options, capacity);
+        budget(limit, imagined.bytes(), workspaceBytes, onePage.byteSize(), capacity, most);
         DecoderWeights uploaded = DecoderWeights.load(device, config, weights, adapters.all(), options.listener());
         // A device that hands its memory out in blocks has less left than what was asked of it tells.
         long left = Math.min(limit, Math.addExact(uploaded.bytes(), device.availableBytes()));
-        int cachePages = budget(left, uploaded.bytes(), workspaceBytes, onePage.byteSize(), capacity);
+        int cachePages = budget(left, uploaded.bytes(), workspaceBytes, onePage.byteSize(), capacity, most);
         KvCache shape =
                 new KvCache(0, dtype, config.layers(), cachePages, config.keyValueHeads(), config.headDimension());
         DeviceMemory cacheMemory = device.allocate(shape.byteSize());
@@ -265,9 +267,16 @@ public final class LoadedModel implements AutoCloseable {
         return options.contextTokens() > 0 ? options.contextTokens() : Math.min(config.maxPositions(), DEFAULT_CONTEXT);
     }
 
-    /** Pages of the cache: all sequences at full length if the memory allows, at least one sequence, else a refusal. */
-    private static int budget(long limit, long weights, long rows, long pageBytes, StepCapacity capacity) {
-        long wanted = (long) capacity.sequences() * capacity.pages();
+    /** Pages that the cache has use for, and may have: those of all sequences at full length, and always those of one. */
+    private static int mostPages(LoadOptions options, StepCapacity capacity) {
+        int all = Math.multiplyExact(capacity.sequences(), capacity.pages());
+        return options.cacheTokens() == 0
+                ? all
+                : Math.clamp(Limits.pages(options.cacheTokens()), capacity.pages(), all);
+    }
+
+    /** Pages of the cache: the most if the memory allows, at least those of one sequence, else a refusal. */
+    private static int budget(long limit, long weights, long rows, long pageBytes, StepCapacity capacity, int most) {
         long affordable = (limit - weights - rows) / pageBytes;
         if (affordable < capacity.pages()) {
             throw new InsufficientMemoryException("the model needs " + megabytes(weights) + " for weights, "
@@ -275,7 +284,7 @@ public final class LoadedModel implements AutoCloseable {
                     + " for the KV cache of one sequence, together more than the "
                     + megabytes(limit) + " it may take; a smaller contextTokens or maxSequences needs less");
         }
-        return (int) Math.min(wanted, affordable);
+        return (int) Math.min(most, affordable);
     }
 
     private static String megabytes(long bytes) {
@@ -295,6 +304,11 @@ public final class LoadedModel implements AutoCloseable {
     /** {@return tokens that one sequence may hold} */
     public int contextTokens() {
         return contextTokens;
+    }
+
+    /** {@return tokens that end a text} */
+    public Set<Integer> endTokens() {
+        return config.endTokens();
     }
 
     ModelConfig config() {

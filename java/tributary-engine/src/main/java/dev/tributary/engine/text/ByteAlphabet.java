@@ -36,4 +36,18 @@ final class ByteAlphabet {
         }
         return bytes;
     }
+
+    /** Whether a piece stands for one byte, in the way of byte fallback: {@code <0x4A>}. */
+    static boolean isFallback(String piece) {
+        return piece.length() == 6
+                && piece.startsWith("<0x")
+                && piece.endsWith(">")
+                && Character.digit(piece.charAt(3), 16) >= 0
+                && Character.digit(piece.charAt(4), 16) >= 0;
+    }
+
+    /** The byte of such a piece. */
+    static byte fallback(String piece) {
+        return (byte) Integer.parseInt(piece, 3, 5, 16);
+    }
 }

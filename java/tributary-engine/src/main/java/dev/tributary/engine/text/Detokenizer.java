@@ -213,12 +213,8 @@ public final class Detokenizer {
 
         @Override
         void accept(String piece, boolean begins) {
-            if (piece.length() == 6
-                    && piece.startsWith("<0x")
-                    && piece.endsWith(">")
-                    && Character.digit(piece.charAt(3), 16) >= 0
-                    && Character.digit(piece.charAt(4), 16) >= 0) {
-                run.add((byte) Integer.parseInt(piece, 3, 5, 16));
+            if (ByteAlphabet.isFallback(piece)) {
+                run.add(ByteAlphabet.fallback(piece));
             } else {
                 endRun();
                 next.accept(piece, true);

@@ -7,6 +7,7 @@ import dev.tributary.DeviceException;
 import dev.tributary.ModelClosedException;
 import dev.tributary.ModelFormatException;
 import dev.tributary.engine.model.StrictJson;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReadWriteLock;
@@ -132,6 +133,43 @@ public final class Tokenizer implements AutoCloseable {
             tokens[i] = Math.toIntExact(ids[i]);
         }
         return tokens;
+    }
+
+    /**
+     * The bytes that a token adds to a text which it does not begin; of UTF-8, but not always whole characters.
+     *
+     * @param token its id
+     * @return empty for tokens without text: special ones, and rows of the model's vocabulary that the tokenizer does not use
+     */
+    public byte[] bytes(int token) {
+        if (token < 0) {
+            throw new IllegalArgumentException("a token id is not negative, got " + token);
+        }
+        if (token >= file.pieces().size()
+                || file.special().get(token)
+                || file.unused().get(token)) {
+            return new byte[0];
+        }
+        String text = file.pieces().get(token);
+        for (DecodeStep step : file.decoder()) {
+            switch (step) {
+                case DecodeStep.ByteLevel() -> {
+                    return ByteAlphabet.bytes(text);
+                }
+                case DecodeStep.ByteFallback() -> {
+                    if (ByteAlphabet.isFallback(text)) {
+                        return new byte[] {ByteAlphabet.fallback(text)};
+                    }
+                }
+                case DecodeStep.Replace(String pattern, String content) -> text = text.replace(pattern, content);
+                case DecodeStep.Metaspace metaspace ->
+                    text = text.replace(Character.toString(metaspace.replacement()), " ");
+                case DecodeStep.Spaced() -> text = " " + text;
+                // What they do, they do at the beginning of a text.
+                case DecodeStep.Fuse(), DecodeStep.Strip _ -> {}
+            }
+        }
+        return text.getBytes(StandardCharsets.UTF_8);
     }
 
     /**

@@ -108,7 +108,7 @@ class MemoryTest {
     private static String text(Engine engine, GenerationOptions options) {
         int[] prompt = engine.model().tokenizer().encode("Columns: YEAR, TEAM\nQuestion: Which team won?\nSQL:");
         Request request = new Request(prompt, options, Optional.empty());
-        engine.submit(request);
+        engine.submit(List.of(request));
         return request.await(Request::text);
     }
 }
