@@ -68,8 +68,8 @@ public final class Engine implements AutoCloseable {
     private final int[] committed = new int[Limits.MAX_PATH];
     /** Committed tokens of a running sequence, on average. */
     private double context;
-    /** What constraints took of the step being planned. */
-    private long constraintNanos;
+    /** What callers' code took of the step: constraints while it was planned, listeners that heard of ends. */
+    private long callersNanos;
 
     private Engine(String name, Supplier<LoadedModel> loader) {
         thread = Thread.ofPlatform().daemon().name("tributary-" + name).unstarted(() -> run(loader));
@@ -467,8 +467,8 @@ public final class Engine implements AutoCloseable {
         }
         long verified = System.nanoTime();
         if (typical) {
-            // What a caller's constraint takes is no cost of a row: others' trees must not shrink for it.
-            costs.observeVerify(mainRows, streamRows, context, verified - begin - constraintNanos);
+            // What callers' code takes is no cost of a row: others' trees must not shrink for it.
+            costs.observeVerify(mainRows, streamRows, context, verified - begin - callersNanos);
         }
         if (!drafting.isEmpty()) {
             draft(decoder);
@@ -500,7 +500,7 @@ public final class Engine implements AutoCloseable {
         parts.clear();
         int decoding = 0;
         context = 0;
-        constraintNanos = 0;
+        callersNanos = 0;
         for (Sequence sequence : running) {
             sequence.verifies = sequence.decodes();
             decoding += sequence.verifies ? 1 : 0;
@@ -509,7 +509,7 @@ public final class Engine implements AutoCloseable {
         for (Sequence sequence : running) {
             if (sequence.verifies) {
                 sequence.growTree(builder, policy, schedule.rows(sequence, model.treeRows() / decoding));
-                constraintNanos += sequence.takeConstraintNanos();
+                callersNanos += sequence.takeConstraintNanos();
                 schedule.grant(sequence, sequence.tree.size());
                 parts.add(sequence.part);
             }
@@ -641,7 +641,9 @@ public final class Engine implements AutoCloseable {
         observePass(sequence, drafted, accepted, taken);
         if (sequence.ended().isPresent()) {
             FinishReason reason = sequence.ended().get();
+            long ending = System.nanoTime();
             end(schedule, sequence, request -> request.finish(reason));
+            callersNanos += System.nanoTime() - ending;
         } else if (sequence.wantsDraft) {
             int stream = sequence.streamRow[anchor];
             if (stream >= 0) {
