@@ -13,8 +13,9 @@
 // same bits, so histograms may be filled by atomics; what is lost is less than 2⁻⁴¹ of the greatest weight per token.
 // No probability is ever written to memory.
 //
-// NaN counts as −∞; a row of nothing but −∞ gives token 0; a temperature that is not > 0 is greedy; a row on the walk
-// whose results are nowhere (row_logits −1) ends the walk with bonus −1. The greatest logit is that of lm_head's argmax.
+// NaN counts as −∞; a row of nothing but −∞ gives its first allowed token, without a mask token 0; a temperature that is
+// not > 0 is greedy; a row on the walk whose results are nowhere (row_logits −1) ends the walk with bonus −1. The greatest
+// logit is that of lm_head's argmax.
 //
 // Five kernels; the last alone without logits, the second where rows may be adjusted only.
 //   list_rows   one block: the main rows that need a draw, or an adjusted choice (rows of active trees, last rows of
@@ -684,9 +685,7 @@ __global__ void __launch_bounds__(draw_threads) draw_rows(const __grid_constant_
         const scaled_row row(a, drawn, how.temperature);
         const uint32_t position = static_cast<uint32_t>(how.generated) + static_cast<uint32_t>(drawn.depth);
         uint64_t best = 0;
-        if (row.greatest == -INFINITY) {
-            best = segment == 0 ? token_key(0, 0) : 0;
-        } else {
+        if (row.greatest != -INFINITY) {
             float4 x[draw_vectors];
             const int first = segment * segment_tokens + thread * 4;
 #pragma unroll
@@ -740,6 +739,23 @@ __global__ void __launch_bounds__(draw_threads) draw_rows(const __grid_constant_
 
 // ---------------------------------------------------------------- the walk
 
+// The lowest token that the mask of main row `row` allows; 0 when it allows none, or there is no mask.
+__device__ __forceinline__ int32_t first_allowed(const verify_arguments& a, const trib_sampling& how, int row) {
+    if (a.max_copies == 0 || how.allowed == 0) {
+        return 0;
+    }
+    const int node = a.step.nodes(a.step.row_sequence[row]) > 0 ? a.step.row_node[row] : 0;
+    const int64_t mask_words = (a.vocabulary + 31) / 32;
+    const uint32_t* allowed = reinterpret_cast<const uint32_t*>(how.allowed) + node * mask_words;
+    for (int begin = 0; begin < a.vocabulary; begin += 32) {
+        if (allowed[begin / 32] != 0) {
+            const int token = begin + __ffs(static_cast<int>(allowed[begin / 32])) - 1;
+            return token < a.vocabulary ? token : 0;
+        }
+    }
+    return 0;
+}
+
 // The target's token at main row `row`, −1 when its results are nowhere. The same in every lane.
 __device__ __forceinline__ int32_t choice_at(const verify_arguments& a, const trib_sampling& how, int row) {
     const int place = a.place_of(row);
@@ -754,7 +770,7 @@ __device__ __forceinline__ int32_t choice_at(const verify_arguments& a, const tr
         return -1;
     }
     const uint64_t best = greatest_key((draws ? a.best : a.peaks) + static_cast<int64_t>(row) * a.segments, a.segments);
-    return best == 0 ? 0 : id_of_token_key(best);
+    return best == 0 ? first_allowed(a, how, row) : id_of_token_key(best);
 }
 
 // The row of the most probable child that typical acceptance lets through, −1 when there is none. The same in every lane.

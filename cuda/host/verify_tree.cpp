@@ -19,8 +19,9 @@
 // the walk goes from row to row. Everything behind that sees a row of logits.
 //
 // Data that breaks the caller's promise cannot be reported from a device, so it has a defined result on every backend:
-// NaN counts as −∞; a row of nothing but −∞ gives token 0; a temperature that is not > 0 is greedy; a row on the walk
-// whose results are nowhere (row_logits −1) ends the walk with bonus −1.
+// NaN counts as −∞; a row of nothing but −∞ gives its first allowed token, without a mask token 0; a temperature that is
+// not > 0 is greedy; a row on the walk whose results are nowhere (row_logits −1) ends the walk with bonus −1; a drafted
+// token that is none has probability 0.
 //
 // Work: about two reads of V logits per choice, ten rounds of Philox for tokens near the top; a task is a sequence.
 #include <math.h>
@@ -366,6 +367,17 @@ int32_t sample(const float* logits, int vocabulary, const trib_sampling& samplin
     return choose_from_row(row, end, sampling, noise);
 }
 
+// The lowest of the allowed tokens [⌈vocabulary/32⌉], 0 when there is none.
+int32_t first_allowed(const uint32_t* allowed, int vocabulary) {
+    for (int begin = 0; begin < vocabulary; begin += 32) {
+        if (allowed[begin / 32] != 0) {
+            const int token = begin + __builtin_ctz(allowed[begin / 32]);
+            return token < vocabulary ? token : 0;
+        }
+    }
+    return 0;
+}
+
 // Bytes of a row of logits in workspace.
 uint64_t row_bytes(int64_t vocabulary) { return static_cast<uint64_t>((vocabulary + 15) / 16) * 16 * sizeof(float); }
 
@@ -452,20 +464,24 @@ trib_status verify_tree(context& context, const trib_verify_tree_params& params)
                 return -1;
             }
             chosen_from = logits == nullptr ? nullptr : logits + at * params.logits.stride[1];
+            const uint32_t* allowed = adjusts && sampling.allowed != 0
+                                          ? pointer<const uint32_t>(sampling.allowed) + node * mask_words
+                                          : nullptr;
             if (adjusts) {
-                const uint32_t* allowed =
-                    sampling.allowed == 0 ? nullptr : pointer<const uint32_t>(sampling.allowed) + node * mask_words;
                 adjust_logits(sampling, allowed, path, chosen_from, vocabulary, copy);
                 chosen_from = copy;
             }
-            if (sampled) {
-                return sample(chosen_from, vocabulary, sampling, depth);
+            const int32_t choice = sampled   ? sample(chosen_from, vocabulary, sampling, depth)
+                                   : adjusts ? scale_row(chosen_from, vocabulary, 1.0F).best
+                                             : argmax[at];
+            if (allowed != nullptr && !(copy[choice] > minus_infinity)) {
+                return first_allowed(allowed, vocabulary);
             }
-            return adjusts ? scale_row(chosen_from, vocabulary, 1.0F).best : argmax[at];
+            return choice;
         };
         const auto tell_log_probability = [&](int entry, int row, int32_t token) {
             const int at = row_logits == nullptr ? row : row_logits[row];
-            if (log_probabilities != nullptr && at >= 0 && token >= 0) {
+            if (log_probabilities != nullptr && at >= 0 && token >= 0 && token < vocabulary) {
                 log_probabilities[entry] = logits[at * params.logits.stride[1] + token] - log_sum_exp[at];
             }
         };
@@ -505,7 +521,8 @@ trib_status verify_tree(context& context, const trib_verify_tree_params& params)
                                 continue;
                             }
                             const int32_t its = token[child_node];
-                            const double probability = bar.probability(chosen_from[its]);
+                            const double probability =
+                                its >= 0 && its < vocabulary ? bar.probability(chosen_from[its]) : 0.0;
                             if (probability > greatest ||
                                 (next >= 0 && probability == greatest && its < token[step.row_node[next]])) {
                                 greatest = probability;

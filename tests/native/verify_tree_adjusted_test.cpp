@@ -280,5 +280,58 @@ TEST_F(verify_tree_adjusted, a_mask_with_one_token_decides_alone) {
     }
 }
 
+// Where the allowed tokens have no probability the choice is still one of them: nobody draws what a mask forbids.
+TEST_F(verify_tree_adjusted, what_is_forbidden_is_not_chosen_where_all_that_is_allowed_is_impossible) {
+    const int V = 5000;  // more than one segment of a row on a device
+    std::vector<float> impossible = to_float(random.normals(V, 3));
+    std::vector<float> nothing(V, -INFINITY);
+    for (const int first : {1, 31, 32, 4097, 4999}) {
+        for (const float none : {-INFINITY, NAN}) {
+            for (int token = first; token < V; ++token) impossible[token] = none;
+            sequence_spec decoding;
+            decoding.length = 3;
+            decoding.chunk = 4;
+            sequence_spec drafting;
+            drafting.length = 5;
+            drafting.tree.add(-1, 7);
+            const ragged_step step(random, {decoding, drafting}, 0);
+            text_state text;
+            text.allowed.assign((V + 31) / 32, 0);
+            for (int token = first; token < V; ++token) text.allowed[token / 32] |= 1U << (token % 32);
+            for (const std::vector<float>& logits : {impossible, nothing}) {
+                for (const float temperature : {0.0f, 1.0f}) {
+                    trib_sampling how = sampling_of(5, temperature);
+                    without_penalties(how);
+                    const std::vector<std::vector<float>> rows(step.main_rows, logits);
+                    const verified got = run(ctx, step, {how, how}, rows, {}, true, {text, text});
+                    EXPECT_EQ(got.bonus[0], first) << "temperature " << temperature;
+                    EXPECT_EQ(got.bonus[1], first) << "temperature " << temperature;
+                }
+            }
+            impossible.assign(V, 1);
+        }
+    }
+}
+
+TEST_F(verify_tree_adjusted, a_drafted_token_that_is_none_is_never_typical) {
+    const int V = 100;
+    const std::vector<float> level(V, 1.0f);  // every token exceeds the bar
+    for (const int32_t none : {-3, V, 1 << 28}) {
+        sequence_spec drafting;
+        drafting.length = 5;
+        drafting.tree.add(-1, 7);
+        drafting.tree.add(0, none);
+        const ragged_step step(random, {drafting}, 0);
+        trib_sampling how = sampling_of(5, 1);
+        without_penalties(how);
+        how.typical_epsilon = 0.001f;
+        how.typical_delta = 1;
+        const std::vector<std::vector<float>> rows(step.main_rows, level);
+        const verified got = run(ctx, step, {how}, rows, {}, true, {text_state{}});
+        EXPECT_EQ(got.nodes[0], std::vector<int32_t>{0}) << none;
+        EXPECT_TRUE(got.bonus[0] >= 0 && got.bonus[0] < V) << got.bonus[0];
+    }
+}
+
 }  // namespace
 }  // namespace tributary::test

@@ -184,15 +184,23 @@ final class Observation implements EngineObserver {
         event.commit();
     }
 
+    /** Whatever a listener throws, an Error as well as an exception: the engine and its generations must not suffer for it. */
     private void tell(Consumer<ModelListener> call) {
-        listeners.forEach(listener -> {
+        for (ModelListener listener : listeners) {
             try {
                 call.accept(listener);
-            } catch (RuntimeException e) {
-                // The engine and its generations must not suffer for it.
-                listeners.remove(listener);
-                LOGGER.log(System.Logger.Level.ERROR, "a model listener threw and hears nothing more", e);
+            } catch (Throwable e) {
+                drop(listener, e);
             }
-        });
+        }
+    }
+
+    private void drop(ModelListener listener, Throwable failure) {
+        try {
+            listeners.remove(listener);
+            LOGGER.log(System.Logger.Level.ERROR, "a model listener threw and hears nothing more", failure);
+        } catch (RuntimeException | Error unwritten) {
+            // A log that throws too, or no memory to write it: there is nobody left to tell.
+        }
     }
 }

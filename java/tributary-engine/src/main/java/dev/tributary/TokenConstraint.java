@@ -9,9 +9,11 @@ import java.nio.IntBuffer;
  * with speculation and without.
  *
  * <p>It is called on the thread that owns the device, which does nothing else meanwhile: it should answer within
- * microseconds, and wait for nothing. One constraint may serve several generations; they call it one after another. What
- * it throws where the text gets to fails its own generation with a {@link ConstraintException}, and so does a mask that
- * allows nothing.
+ * microseconds, and wait for nothing. While it has not returned no text of the model goes on, and {@link
+ * LanguageModel#close()} waits: one that never returns blocks both for ever. Waiting there for a generation of this model,
+ * or closing the model, throws an {@link IllegalStateException}. One constraint may serve several generations; they call it
+ * one after another. What it throws where the text gets to, of whatever kind, fails its own generation with a {@link
+ * ConstraintException}, and so does a mask that allows nothing.
  */
 @FunctionalInterface
 public interface TokenConstraint {

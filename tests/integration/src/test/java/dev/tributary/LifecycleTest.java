@@ -14,11 +14,14 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -148,6 +151,85 @@ class LifecycleTest {
         assertThrows(ModelClosedException.class, () -> model.generate(PROMPT));
         assertThrows(ModelClosedException.class, () -> model.tokenize(PROMPT));
         model.close();
+    }
+
+    /** What a listener or a constraint must not do, since the device's thread would wait for itself. */
+    private static List<Runnable> waits(LanguageModel model, Generation generation) {
+        return List.of(
+                model::close,
+                generation::text,
+                generation::tokens,
+                () -> generation.future().join(),
+                () -> generation.future().thenApply(String::length).join(),
+                () -> {
+                    for (Iterator<String> parts = generation.iterator(); parts.hasNext(); ) {
+                        parts.next();
+                    }
+                });
+    }
+
+    @Test
+    void whoeverIsCalledOnTheModelsThreadCannotWaitForIt() throws Exception {
+        List<Throwable> thrown = new CopyOnWriteArrayList<>();
+        AtomicReference<Generation> running = new AtomicReference<>();
+        AtomicReference<String> others = new AtomicReference<>();
+        String expected;
+        try (LanguageModel model = load();
+                LanguageModel another = load()) {
+            expected = another.generate(PROMPT).text();
+            model.addListener(new ModelListener() {
+                @Override
+                public void stepped(StepStats step) {
+                    Generation generation = running.getAndSet(null);
+                    if (generation != null) {
+                        for (Runnable wait : waits(model, generation)) {
+                            thrown.add(assertThrows(IllegalStateException.class, wait::run));
+                        }
+                        // Another model's thread generates meanwhile.
+                        others.set(another.generate(PROMPT).text());
+                    }
+                }
+            });
+            Generation generation = model.generate(PROMPT, ENDLESS);
+            running.set(generation);
+            CompletableFuture<String> text = generation.future();
+            assertFalse(text.get(60, TimeUnit.SECONDS).isEmpty());
+            assertEquals(6, thrown.size());
+            assertTrue(String.valueOf(thrown.getFirst().getMessage()).contains("close"), thrown::toString);
+            for (Throwable each : thrown) {
+                assertTrue(String.valueOf(each.getMessage()).contains("own thread"), each::toString);
+            }
+            assertEquals(expected, others.get());
+
+            // What has ended can be read there.
+            List<String> heard = new CopyOnWriteArrayList<>();
+            ModelListener reader = new ModelListener() {
+                @Override
+                public void stepped(StepStats step) {
+                    heard.add(generation.text());
+                }
+            };
+            model.addListener(reader);
+            model.generate(PROMPT).text();
+            model.removeListener(reader);
+            assertEquals(generation.text(), heard.getFirst());
+        }
+    }
+
+    @Test
+    void aConstraintThatWaitsForItsModelFails() {
+        try (LanguageModel model = load()) {
+            Generation running = model.generate(PROMPT, ENDLESS);
+            for (Runnable wait : waits(model, running)) {
+                GenerationOptions waiting = ENDLESS.toBuilder()
+                        .constraint((tokens, allowed) -> wait.run())
+                        .build();
+                Generation generation = model.generate(PROMPT, waiting);
+                ConstraintException failure = assertThrows(ConstraintException.class, generation::text);
+                assertTrue(String.valueOf(failure.getMessage()).contains("own thread"), failure::toString);
+            }
+            assertFalse(running.text().isEmpty());
+        }
     }
 
     @Test

@@ -11,7 +11,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import jdk.jfr.Timespan;
@@ -283,6 +285,55 @@ final class ObservationTest {
         }
         assertEquals(1, heard.size());
         assertTrue(model.stats().steps() > 1);
+    }
+
+    /** Three end in one step; the end of the first is told to one that throws, the memory for which there was none. */
+    @Test
+    void aListenerThatThrowsAnErrorKeepsNobodyWaiting() throws Exception {
+        List<Throwable> errors = List.of(
+                new AssertionError("a listener's assertion, on purpose"),
+                new OutOfMemoryError("a listener's array, on purpose"),
+                new NoClassDefFoundError("a listener's class, on purpose"));
+        LanguageModel model = DemoModel.load(HOST);
+        try (model) {
+            for (Throwable error : errors) {
+                for (boolean atEnd : new boolean[] {false, true}) {
+                    List<Object> heard = new CopyOnWriteArrayList<>();
+                    model.addListener(new ModelListener() {
+                        @Override
+                        public void stepped(StepStats step) {
+                            if (!atEnd) {
+                                heard.add(step);
+                                ObservationTest.<RuntimeException>sneak(error);
+                            }
+                        }
+
+                        @Override
+                        public void ended(RequestOutcome outcome) {
+                            if (atEnd) {
+                                heard.add(outcome);
+                                ObservationTest.<RuntimeException>sneak(error);
+                            }
+                        }
+                    });
+                    String prompt = DemoModel.prompts(1, 11).getFirst();
+                    List<CompletableFuture<String>> texts = new ArrayList<>();
+                    for (int i = 0; i < 3; i++) {
+                        texts.add(model.generate(prompt, OPTIONS).future());
+                    }
+                    for (CompletableFuture<String> text : texts) {
+                        assertEquals(texts.getFirst().get(30, TimeUnit.SECONDS), text.get(30, TimeUnit.SECONDS));
+                    }
+                    assertEquals(1, heard.size(), error::toString);
+                }
+            }
+            assertEquals(18, model.stats().completedRequests());
+        }
+    }
+
+    @SuppressWarnings("unchecked")
+    private static <E extends Throwable> void sneak(Throwable thrown) throws E {
+        throw (E) thrown;
     }
 
     @Test

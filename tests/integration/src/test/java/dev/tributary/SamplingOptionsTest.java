@@ -356,6 +356,59 @@ class SamplingOptionsTest {
         }
     }
 
+    /** A message of its own that cannot be read, as a careless library throws it. */
+    private static final class Unreadable extends RuntimeException {
+        private static final long serialVersionUID = 1L;
+
+        @Override
+        public String getMessage() {
+            throw new IllegalStateException("no message either");
+        }
+    }
+
+    @Test
+    void whateverAConstraintThrowsFailsItsOwnRequestAlone() throws Exception {
+        List<Throwable> thrown = List.of(
+                new NoClassDefFoundError("dev/missing/Grammar"),
+                new ExceptionInInitializerError("no grammar"),
+                new OutOfMemoryError("a grammar of any size"),
+                new StackOverflowError(),
+                new java.io.IOException("declared nowhere"),
+                new Unreadable());
+        GenerationOptions plain = GenerationOptions.builder()
+                .maxTokens(12)
+                .ignoreEndTokens(true)
+                .speculation(Speculation.tree(16))
+                .build();
+        int[] expected = model.generate(prompts.getFirst(), plain).tokens();
+        for (Throwable each : thrown) {
+            GenerationOptions failing = plain.toBuilder()
+                    .constraint((tokens, allowed) -> {
+                        if (tokens.remaining() == 3) {
+                            SamplingOptionsTest.<RuntimeException>sneak(each);
+                        }
+                        allowed.allowAll();
+                    })
+                    .build();
+            Generation first = model.generate(prompts.getFirst(), plain);
+            Generation second = model.generate(prompts.get(1), failing);
+            Generation third = model.generate(prompts.getFirst(), plain);
+            ConstraintException failure = assertThrows(ConstraintException.class, second::text);
+            List<Throwable> causes = new ArrayList<>();
+            for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+                causes.add(cause);
+            }
+            assertTrue(causes.contains(each), causes::toString);
+            assertArrayEquals(expected, first.tokens());
+            assertArrayEquals(expected, third.tokens());
+        }
+    }
+
+    @SuppressWarnings("unchecked")
+    private static <E extends Throwable> void sneak(Throwable thrown) throws E {
+        throw (E) thrown;
+    }
+
     @Test
     void choicesDifferByTheirNoiseAlone() {
         String prompt = prompts.getFirst();

@@ -21,6 +21,7 @@ import static org.bytedeco.cuda.global.cudart.cudaStreamNonBlocking;
 import static org.bytedeco.cuda.global.cudart.cudaStreamSynchronize;
 import static org.bytedeco.cuda.global.cudart.cudaSuccess;
 
+import dev.tributary.InsufficientMemoryException;
 import dev.tributary.engine.device.Device;
 import dev.tributary.engine.device.DeviceMemory;
 import dev.tributary.engine.device.DeviceWork;
@@ -180,10 +181,15 @@ final class CudaDevice implements Device {
 
     @Override
     public TransferBlock allocateBlock(long bytes) {
-        Block block = new Block(this, new PinnedMemory(bytes));
-        blocks.add(block);
-        block.address = zeroed(bytes);
-        return block;
+        PinnedMemory pinned = new PinnedMemory(bytes);
+        try {
+            Block block = new Block(this, pinned, zeroed(bytes));
+            blocks.add(block);
+            return block;
+        } catch (InsufficientMemoryException e) {
+            pinned.close();
+            throw e;
+        }
     }
 
     private long zeroed(long bytes) {
@@ -313,11 +319,12 @@ final class CudaDevice implements Device {
     private static final class Block implements TransferBlock {
         private final CudaDevice device;
         private final PinnedMemory pinned;
-        private long address;
+        private final long address;
 
-        Block(CudaDevice device, PinnedMemory pinned) {
+        Block(CudaDevice device, PinnedMemory pinned, long address) {
             this.device = device;
             this.pinned = pinned;
+            this.address = address;
         }
 
         @Override

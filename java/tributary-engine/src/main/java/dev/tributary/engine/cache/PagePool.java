@@ -22,6 +22,8 @@ public final class PagePool {
     private int freeCount;
     /** Sequences that hold each page. */
     private final int[] holders;
+    /** How many of them are supposed to give it back, while somebody asks what that would free. */
+    private final int[] leaving;
     /** The prefix that ends with each page, where it is known. */
     private final PrefixTree.@Nullable Node[] known;
     // Cached pages as a list, the longest unused first.
@@ -46,6 +48,7 @@ public final class PagePool {
         this.sharing = sharing;
         free = new int[pages];
         holders = new int[pages];
+        leaving = new int[pages];
         known = new PrefixTree.@Nullable Node[pages];
         newer = new int[pages];
         older = new int[pages];
@@ -82,7 +85,7 @@ public final class PagePool {
     }
 
     /**
-     * How many of the pages that a text begins with are held by others, so that holding them too takes none.
+     * How many of the pages that a text begins with are held by others who stay, so that holding them too takes none.
      *
      * @param tokens the text
      * @param limit tokens of it that count
@@ -93,12 +96,21 @@ public final class PagePool {
         PrefixTree.Node node = sharing ? prefixes.root() : null;
         while (node != null && (held + 1) * Limits.PAGE_TOKENS <= limit) {
             node = prefixes.find(node, tokens, held * Limits.PAGE_TOKENS);
-            if (node == null || holders[node.page] == 0) {
+            if (node == null || holders[node.page] == leaving[node.page]) {
                 break;
             }
             held++;
         }
         return held;
+    }
+
+    /** Supposes that one sequence less holds a page, until it {@link #stays}; whether nobody would hold it then. */
+    boolean leaves(int page) {
+        return ++leaving[page] == holders[page];
+    }
+
+    void stays(int page) {
+        leaving[page]--;
     }
 
     boolean isHeld(PrefixTree.Node node) {

@@ -158,6 +158,26 @@ public final class SequenceCache implements AutoCloseable {
         rollback();
     }
 
+    /**
+     * Supposes that this sequence gives its pages back, as well as all that are supposed to already.
+     *
+     * @return pages that nobody would hold then: those that others hold too stay theirs
+     */
+    public int leaves() {
+        int freed = 0;
+        for (int i = 0; i < pageCount; i++) {
+            freed += pool.leaves(pages[i]) ? 1 : 0;
+        }
+        return freed;
+    }
+
+    /** Supposes that no more. */
+    public void stays() {
+        for (int i = 0; i < pageCount; i++) {
+            pool.stays(pages[i]);
+        }
+    }
+
     /** Gives back what the last reservation took beyond the committed tokens. */
     public void rollback() {
         shrink(Limits.pages(length));

@@ -2,6 +2,7 @@
 package dev.tributary.engine.device;
 
 import com.sun.management.OperatingSystemMXBean;
+import dev.tributary.InsufficientMemoryException;
 import dev.tributary.kernels.KernelContext;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -115,8 +116,14 @@ public final class HostDevice implements Device {
     @SuppressWarnings("MustBeClosedChecker") // closed with the memory, or with the device
     private Memory memory(long bytes) {
         Arena arena = Arena.ofConfined();
-        arenas.add(arena);
-        return new Memory(this, arena, arena.allocate(bytes, ALIGNMENT));
+        try {
+            Memory memory = new Memory(this, arena, arena.allocate(bytes, ALIGNMENT));
+            arenas.add(arena);
+            return memory;
+        } catch (OutOfMemoryError e) {
+            arena.close();
+            throw new InsufficientMemoryException("the host has no " + bytes + " bytes left", e);
+        }
     }
 
     @Override

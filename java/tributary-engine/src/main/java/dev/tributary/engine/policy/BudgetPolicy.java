@@ -32,7 +32,10 @@ public final class BudgetPolicy {
 
     private final PassCosts costs;
     private final int gamma;
+    /** Of each adapter where acceptance is exact, then of each where it is typical: that lets more through. */
     private final AcceptanceCalibration[] calibrations;
+
+    private final int adapters;
     /** What recent drafts promised: tokens, and the cost over a plain pass. It begins with a good word for drafting. */
     private double usualTokens = 2;
 
@@ -50,7 +53,8 @@ public final class BudgetPolicy {
     public BudgetPolicy(PassCosts costs, int gamma, int adapters) {
         this.costs = costs;
         this.gamma = gamma;
-        calibrations = new AcceptanceCalibration[Math.max(1, adapters)];
+        this.adapters = Math.max(1, adapters);
+        calibrations = new AcceptanceCalibration[2 * this.adapters];
         Arrays.setAll(calibrations, _ -> new AcceptanceCalibration());
     }
 
@@ -71,6 +75,7 @@ public final class BudgetPolicy {
         private final TokenTree tree;
         private final Speculation speculation;
         private final int adapter;
+        private final boolean typical;
         private final DraftHabit habit = new DraftHabit();
         private final boolean[] anchors = new boolean[Limits.MAX_TREE];
         private Speculation.Placement placement = Speculation.Placement.DEFERRED;
@@ -85,11 +90,13 @@ public final class BudgetPolicy {
          * @param tree the sequence's tree
          * @param speculation its options
          * @param adapter its streams adapter; 0 without
+         * @param typical whether its drafts are accepted where they are typical, else exactly
          */
-        public Part(TokenTree tree, Speculation speculation, int adapter) {
+        public Part(TokenTree tree, Speculation speculation, int adapter, boolean typical) {
             this.tree = tree;
             this.speculation = speculation;
             this.adapter = adapter;
+            this.typical = typical;
         }
 
         /**
@@ -196,12 +203,16 @@ public final class BudgetPolicy {
      */
     public void observe(Part part, int acceptedDepth) {
         if (part.tree.size() > 1) {
-            calibrations[part.adapter].observe(part.tree, acceptedDepth);
+            calibration(part).observe(part.tree, acceptedDepth);
         }
     }
 
+    private AcceptanceCalibration calibration(Part part) {
+        return calibrations[part.typical ? adapters + part.adapter : part.adapter];
+    }
+
     private double probability(Part part, int node) {
-        return calibrations[part.adapter].probability(part.tree, node);
+        return calibration(part).probability(part.tree, node);
     }
 
     private void cutAdaptiveTrees(List<Part> parts, int fixedRows, int nodes, double context) {

@@ -28,6 +28,7 @@ final class ConstrainedText implements TreeBuilder.Admission {
     private int[] text = new int[256];
 
     private int length;
+    private long draftNanos;
 
     ConstrainedText(TokenConstraint constraint, int vocabulary, IntPredicate endsText) {
         this.constraint = constraint;
@@ -80,12 +81,22 @@ final class ConstrainedText implements TreeBuilder.Admission {
         for (int at = parent; at >= 0; at = tree.parent(at)) {
             text[length + tree.depth(at)] = tree.token(at);
         }
+        long begin = System.nanoTime();
         try {
             ask(depth + 1, node);
         } catch (ConstraintException e) {
             return false;
+        } finally {
+            draftNanos += System.nanoTime() - begin;
         }
         return true;
+    }
+
+    /** {@return nanoseconds that the constraint took for nodes of trees since this was asked last} */
+    long takeDraftNanos() {
+        long taken = draftNanos;
+        draftNanos = 0;
+        return taken;
     }
 
     /** Masks of the nodes of the next pass, from the root on. */
@@ -98,13 +109,13 @@ final class ConstrainedText implements TreeBuilder.Admission {
         return words;
     }
 
-    @SuppressWarnings("CatchingUnchecked") // whatever the caller's code throws is the caller's to hear of
+    /** Whatever the caller's code throws, an Error of any kind too, is the caller's to hear of and nobody else's. */
     private void ask(int path, int node) {
         mask.clear();
         int tokens = length + path;
         try {
             constraint.allow(IntBuffer.wrap(text, 0, tokens).slice().asReadOnlyBuffer(), mask);
-        } catch (Exception | StackOverflowError | AssertionError e) {
+        } catch (Throwable e) {
             throw new ConstraintException("the constraint failed after " + tokens + " tokens: " + firstLine(e), e);
         }
         if (mask.isEmpty()) {
@@ -113,8 +124,13 @@ final class ConstrainedText implements TreeBuilder.Admission {
         mask.copyTo(masks, node * words);
     }
 
+    /** What is thrown may be the caller's own class, and its message too. */
     private static String firstLine(Throwable e) {
-        return e.toString().lines().findFirst().orElse(e.getClass().getName());
+        try {
+            return e.toString().lines().findFirst().orElse(e.getClass().getName());
+        } catch (Throwable unreadable) {
+            return e.getClass().getName();
+        }
     }
 
     private void reserve(int more) {

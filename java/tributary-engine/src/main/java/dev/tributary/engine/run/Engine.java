@@ -4,6 +4,7 @@ package dev.tributary.engine.run;
 import dev.tributary.ConfigurationException;
 import dev.tributary.ConstraintException;
 import dev.tributary.DeviceException;
+import dev.tributary.FinishReason;
 import dev.tributary.GenerationCancelledException;
 import dev.tributary.InsufficientMemoryException;
 import dev.tributary.ModelClosedException;
@@ -26,6 +27,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -65,6 +68,8 @@ public final class Engine implements AutoCloseable {
     private final int[] committed = new int[Limits.MAX_PATH];
     /** Committed tokens of a running sequence, on average. */
     private double context;
+    /** What callers' code took of the step: constraints while it was planned, listeners that heard of ends. */
+    private long callersNanos;
 
     private Engine(String name, Supplier<LoadedModel> loader) {
         thread = Thread.ofPlatform().daemon().name("tributary-" + name).unstarted(() -> run(loader));
@@ -132,7 +137,7 @@ public final class Engine implements AutoCloseable {
                         + " were refused so far");
             }
             for (Request request : requests) {
-                request.submitted(++submitted, observer);
+                request.submitted(++submitted, observer, thread);
                 queue.add(request);
             }
             notifyAll();
@@ -202,9 +207,18 @@ public final class Engine implements AutoCloseable {
         notifyAll();
     }
 
-    /** Refuses new requests, cancels the others, waits for the device thread to free everything. Idempotent. */
+    /**
+     * Refuses new requests, cancels the others, waits for the device thread to free everything. Idempotent.
+     *
+     * @throws IllegalStateException on the device thread, which would wait for itself; nothing is closed then
+     */
     @Override
     public void close() {
+        if (Thread.currentThread() == thread) {
+            throw new IllegalStateException(
+                    "close was called on the model's own thread, from a listener or a constraint:"
+                            + " it would wait for that to return");
+        }
         synchronized (this) {
             closing = true;
             notifyAll();
@@ -263,10 +277,38 @@ public final class Engine implements AutoCloseable {
     }
 
     /** A pass that there is no memory for fails those who were in it; the device and all others go on. */
-    private static void failRunning(Schedule schedule, InsufficientMemoryException failure) {
+    private void failRunning(Schedule schedule, InsufficientMemoryException failure) {
         for (Sequence sequence : List.copyOf(schedule.running())) {
+            end(schedule, sequence, request -> request.fail(failure));
+        }
+    }
+
+    /** Gives a sequence's pages back, then completes its request, in any case: nobody else knows of it any more. */
+    private void end(Schedule schedule, Sequence sequence, Consumer<Request> how) {
+        try {
             schedule.end(sequence);
-            sequence.request.fail(failure);
+            publish(schedule);
+        } finally {
+            how.accept(sequence.request);
+        }
+    }
+
+    /** Fails requests that nobody else knows of any more: each, whatever the end of another throws. */
+    private static void failEach(List<Request> requests, Function<Request, TributaryException> why) {
+        RuntimeException thrown = null;
+        for (Request request : requests) {
+            try {
+                request.fail(why.apply(request));
+            } catch (Throwable e) {
+                if (thrown == null) {
+                    thrown = new IllegalStateException("the end of request " + request.number() + " failed", e);
+                } else {
+                    thrown.addSuppressed(e);
+                }
+            }
+        }
+        if (thrown != null) {
+            throw thrown;
         }
     }
 
@@ -284,13 +326,17 @@ public final class Engine implements AutoCloseable {
     /** Nothing is freed one by one: the device goes, and everything with it. */
     private void failAll(Schedule schedule, TributaryException failure) {
         List<Request> all = new ArrayList<>();
-        schedule.takeAll().forEach(sequence -> all.add(sequence.request));
+        schedule.all().forEach(sequence -> all.add(sequence.request));
         beginning.ifPresent(all::add);
         beginning = Optional.empty();
         synchronized (this) {
             all.addAll(queue.takeAll());
         }
-        all.forEach(request -> request.fail(failure));
+        try {
+            schedule.abandon();
+        } finally {
+            failEach(all, _ -> failure);
+        }
     }
 
     /**
@@ -300,10 +346,10 @@ public final class Engine implements AutoCloseable {
      */
     private boolean admit(LoadedModel model, Schedule schedule) {
         long now = System.nanoTime();
-        for (Sequence sequence :
-                schedule.takeEnded(sequence -> sequence.request.isCancelled() || sequence.request.isLate(now))) {
-            publish(schedule);
-            sequence.request.fail(sequence.request.endedEarly());
+        for (Sequence sequence : schedule.all()) {
+            if (sequence.request.isCancelled() || sequence.request.isLate(now)) {
+                end(schedule, sequence, request -> request.fail(request.endedEarly()));
+            }
         }
         List<Request> ended;
         boolean open;
@@ -318,10 +364,14 @@ public final class Engine implements AutoCloseable {
             }
             open = !closing;
         }
-        ended.forEach(request -> request.fail(request.endedEarly()));
+        failEach(ended, Request::endedEarly);
         if (!open) {
-            for (Sequence sequence : schedule.takeEnded(sequence -> true)) {
-                sequence.request.fail(new GenerationCancelledException("the model was closed during the generation"));
+            for (Sequence sequence : schedule.all()) {
+                end(
+                        schedule,
+                        sequence,
+                        request -> request.fail(
+                                new GenerationCancelledException("the model was closed during the generation")));
             }
             failAll(schedule, new GenerationCancelledException("the model was closed before the generation began"));
             publish(schedule);
@@ -335,13 +385,12 @@ public final class Engine implements AutoCloseable {
     }
 
     /** A text whose constraint has no answer ends here, before pages are promised to anybody. */
-    private static void askConstraints(Schedule schedule) {
+    private void askConstraints(Schedule schedule) {
         for (Sequence sequence : List.copyOf(schedule.running())) {
             try {
                 sequence.askConstraint();
             } catch (ConstraintException e) {
-                schedule.end(sequence);
-                sequence.request.fail(e);
+                end(schedule, sequence, request -> request.fail(e));
             }
         }
     }
@@ -361,7 +410,19 @@ public final class Engine implements AutoCloseable {
         if (schedule.hasParkedBefore(head)) {
             return schedule.resumes();
         }
-        if (head == null || !schedule.admits(head)) {
+        if (head == null) {
+            return false;
+        }
+        try {
+            Sequence.takeMemory(head, model.decoder());
+        } catch (InsufficientMemoryException e) {
+            synchronized (this) {
+                queue.remove(head);
+            }
+            head.fail(e);
+            return true;
+        }
+        if (!schedule.admits(head)) {
             return false;
         }
         synchronized (this) {
@@ -374,7 +435,7 @@ public final class Engine implements AutoCloseable {
         return true;
     }
 
-    private static Sequence sequence(LoadedModel model, Request request) {
+    static Sequence sequence(LoadedModel model, Request request) {
         Sequence sequence = new Sequence(
                 request,
                 new SequenceCache(model.pages(), model.capacity().pages()),
@@ -414,7 +475,8 @@ public final class Engine implements AutoCloseable {
         }
         long verified = System.nanoTime();
         if (typical) {
-            costs.observeVerify(mainRows, streamRows, context, verified - begin);
+            // What callers' code takes is no cost of a row: others' trees must not shrink for it.
+            costs.observeVerify(mainRows, streamRows, context, verified - begin - callersNanos);
         }
         if (!drafting.isEmpty()) {
             draft(decoder);
@@ -446,6 +508,7 @@ public final class Engine implements AutoCloseable {
         parts.clear();
         int decoding = 0;
         context = 0;
+        callersNanos = 0;
         for (Sequence sequence : running) {
             sequence.verifies = sequence.decodes();
             decoding += sequence.verifies ? 1 : 0;
@@ -454,6 +517,7 @@ public final class Engine implements AutoCloseable {
         for (Sequence sequence : running) {
             if (sequence.verifies) {
                 sequence.growTree(builder, policy, schedule.rows(sequence, model.treeRows() / decoding));
+                callersNanos += sequence.takeConstraintNanos();
                 schedule.grant(sequence, sequence.tree.size());
                 parts.add(sequence.part);
             }
@@ -584,8 +648,10 @@ public final class Engine implements AutoCloseable {
         sequence.candidates.clear();
         observePass(sequence, drafted, accepted, taken);
         if (sequence.ended().isPresent()) {
-            schedule.end(sequence);
-            sequence.request.finish(sequence.ended().get());
+            FinishReason reason = sequence.ended().get();
+            long ending = System.nanoTime();
+            end(schedule, sequence, request -> request.finish(reason));
+            callersNanos += System.nanoTime() - ending;
         } else if (sequence.wantsDraft) {
             int stream = sequence.streamRow[anchor];
             if (stream >= 0) {

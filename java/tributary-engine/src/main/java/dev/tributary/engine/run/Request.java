@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ForkJoinPool;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
@@ -54,6 +55,7 @@ public final class Request {
     // Set once, before the device thread knows of the request.
     private long number;
     private EngineObserver engineObserver = EngineObserver.SILENT;
+    private @Nullable Thread deviceThread;
 
     // Guarded by this.
     private final RequestCounters counters = new RequestCounters();
@@ -123,10 +125,11 @@ public final class Request {
         return observer;
     }
 
-    /** The engine takes the request. */
-    void submitted(long itsNumber, EngineObserver itsObserver) {
+    /** An engine takes the request; its thread is the one that must not wait for it. */
+    void submitted(long itsNumber, EngineObserver itsObserver, Thread itsThread) {
         number = itsNumber;
         engineObserver = itsObserver;
+        deviceThread = itsThread;
         event.begin();
     }
 
@@ -206,6 +209,7 @@ public final class Request {
      *
      * @param index the part, from 0
      * @return the part, or empty when the text ended before it
+     * @throws IllegalStateException on the thread that generates the text, where it is not there yet
      */
     public synchronized Optional<String> awaitChunk(int index) {
         while (chunks.size() <= index && !done) {
@@ -225,6 +229,7 @@ public final class Request {
      * @param <T> what
      * @param result how, under this request's lock
      * @return it
+     * @throws IllegalStateException on the thread that generates the text, before the end
      */
     public <T> T await(Function<Request, T> result) {
         synchronized (this) {
@@ -276,12 +281,13 @@ public final class Request {
     }
 
     /**
-     * Completes a future when the request ends, on a thread of the common pool.
+     * Completes a future when the request ends, on a thread of the common pool. On the thread that generates the text it
+     * cannot be waited for.
      *
      * @return the future of the text
      */
     public CompletableFuture<String> future() {
-        CompletableFuture<String> future = new CompletableFuture<>();
+        CompletableFuture<String> future = new Promise<>(this);
         Runnable completion = () -> {
             TributaryException failed;
             String text;
@@ -349,15 +355,23 @@ public final class Request {
         if (isDone()) {
             return;
         }
-        engineObserver.ended(this, why, failed);
+        try {
+            engineObserver.ended(this, why, failed);
+        } finally {
+            // Whoever waits must not wait for ever, whatever becomes of those who are told first.
+            complete(why, failed);
+        }
+    }
+
+    private void complete(@Nullable FinishReason why, @Nullable TributaryException failed) {
         List<Runnable> ready;
         synchronized (this) {
             reason = why;
             failure = failed;
             done = true;
+            notifyAll();
             ready = List.copyOf(completions);
             completions.clear();
-            notifyAll();
         }
         ready.forEach(ForkJoinPool.commonPool()::execute);
     }
@@ -381,8 +395,50 @@ public final class Request {
         }
     }
 
+    /** The device thread would wait for itself. That of another model may wait: its own texts stand still meanwhile. */
+    private void requireOtherThread() {
+        if (Thread.currentThread() == deviceThread) {
+            throw new IllegalStateException(
+                    "a generation was waited for on its model's own thread, from a listener or a"
+                            + " constraint: nothing is generated until that returns");
+        }
+    }
+
+    /** A result that the device thread does not wait for, nor for what is made of it. */
+    private static final class Promise<T> extends CompletableFuture<T> {
+        private final Request request;
+
+        Promise(Request request) {
+            this.request = request;
+        }
+
+        @Override
+        public <U> CompletableFuture<U> newIncompleteFuture() {
+            return new Promise<>(request);
+        }
+
+        @Override
+        public T get() throws InterruptedException, ExecutionException {
+            requireWaitable();
+            return super.get();
+        }
+
+        @Override
+        public T join() {
+            requireWaitable();
+            return super.join();
+        }
+
+        private void requireWaitable() {
+            if (!isDone()) {
+                request.requireOtherThread();
+            }
+        }
+    }
+
     @SuppressWarnings("WaitNotInLoop") // the callers loop
     private void awaitChange() {
+        requireOtherThread();
         try {
             wait();
         } catch (InterruptedException e) {

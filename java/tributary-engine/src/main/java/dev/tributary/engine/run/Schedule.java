@@ -2,10 +2,10 @@
 package dev.tributary.engine.run;
 
 import dev.tributary.engine.cache.PagePool;
+import dev.tributary.engine.cache.SequenceCache;
 import dev.tributary.engine.device.Limits;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -66,38 +66,26 @@ final class Schedule {
         insert(running, sequence);
     }
 
-    /** Takes out those that end otherwise than by their text; their pages are given back. */
-    List<Sequence> takeEnded(Predicate<Sequence> ended) {
-        List<Sequence> taken = new ArrayList<>();
-        for (List<Sequence> sequences : List.of(running, parked)) {
-            for (Sequence sequence : sequences) {
-                if (ended.test(sequence)) {
-                    taken.add(sequence);
-                }
-            }
-            sequences.removeAll(taken);
-        }
-        for (Sequence sequence : taken) {
-            savedBytes -= sequence.savedBytes();
-            sequence.close();
-        }
-        return taken;
+    /** {@return those that run and those that are parked, as they are now} */
+    List<Sequence> all() {
+        List<Sequence> all = new ArrayList<>(running);
+        all.addAll(parked);
+        return all;
     }
 
-    /** A sequence that ran has ended; its pages are given back. */
+    /** A sequence that ran, or was parked, has ended; its pages are given back. */
     void end(Sequence sequence) {
         running.remove(sequence);
+        parked.remove(sequence);
+        savedBytes -= sequence.savedBytes();
         sequence.close();
     }
 
-    /** Takes out all, and gives no page back: the device is lost. */
-    List<Sequence> takeAll() {
-        List<Sequence> all = new ArrayList<>(running);
-        all.addAll(parked);
+    /** Forgets all, and gives no page back: the device is lost, or about to be closed. */
+    void abandon() {
         parked.forEach(Sequence::discardSaved);
         running.clear();
         parked.clear();
-        return all;
     }
 
     /** {@return whether a parked sequence comes before whoever waits} */
@@ -108,8 +96,8 @@ final class Schedule {
     /** Lets the first of the parked sequences run again, if it fits. */
     boolean resumes() {
         Sequence sequence = parked.getFirst();
-        int held = pages.held(sequence.tokens(), sequence.parkedLength());
-        if (!makesRoom(sequence.request, wanted(sequence, sequence.parkedLength()) - held)) {
+        int parkedLength = sequence.parkedLength();
+        if (!makesRoom(sequence.request, wanted(sequence, parkedLength), sequence.tokens(), parkedLength)) {
             return false;
         }
         // Those who made room are behind it.
@@ -124,25 +112,36 @@ final class Schedule {
     boolean admits(Request request) {
         int prompt = request.prompt().length;
         int text = Math.min(Limits.PAGE_TOKENS, request.options().maxTokens());
-        return makesRoom(request, Limits.pages(prompt + text) - pages.held(request.prompt(), prompt - 1));
+        return makesRoom(request, Limits.pages(prompt + text), request.prompt(), prompt - 1);
     }
 
-    private boolean makesRoom(Request request, int wanted) {
+    /**
+     * Parks as many of those behind a request as it takes, from the last on, and nobody where all of them are not enough.
+     *
+     * @param request whose turn it is
+     * @param wanted pages that it should have
+     * @param tokens its text
+     * @param shareable tokens of it whose pages need not be its own, where somebody who stays has them
+     * @return whether it fits now
+     */
+    private boolean makesRoom(Request request, int wanted, int[] tokens, int shareable) {
         int least = running.size();
-        int gain = free();
-        while (!fits(wanted, least, gain) && least > 0 && request.isBefore(running.get(least - 1).request)) {
+        int free = free();
+        boolean fits = fits(wanted - pages.held(tokens, shareable), least, free);
+        while (!fits && least > 0 && request.isBefore(running.get(least - 1).request)) {
             least--;
-            Sequence last = running.get(least);
-            gain += wanted(last, last.cache.length());
+            SequenceCache cache = running.get(least).cache;
+            // What it was promised, and what nobody holds beside it: a common prefix goes with the last of its holders.
+            free += wanted(running.get(least), cache.length()) - cache.pageCount() + cache.leaves();
+            fits = fits(wanted - pages.held(tokens, shareable), least, free);
         }
-        if (!fits(wanted, least, gain)) {
-            return false;
+        for (Sequence behind : running.subList(least, running.size())) {
+            behind.cache.stays();
         }
-        while (running.size() > least) {
+        while (fits && running.size() > least) {
             park(running.getLast());
         }
-        // What they held together with others is not free yet.
-        return fits(wanted, running.size(), free());
+        return fits;
     }
 
     private boolean fits(int wanted, int sequences, int free) {
@@ -211,6 +210,10 @@ final class Schedule {
         return found;
     }
 
+    /**
+     * All pages are saved, those too that others hold: whoever holds them may be gone when the sequence comes back, and a
+     * page that was given up since would make it compute the whole text before its own pages anew.
+     */
     private void park(Sequence sequence) {
         long bytes = sequence.cache.pageCount() * pages.memory().bytesOfPage();
         sequence.park(savedBytes + bytes <= limits.swapBytes());

@@ -5,6 +5,7 @@ import dev.tributary.Acceptance;
 import dev.tributary.ConstraintException;
 import dev.tributary.FinishReason;
 import dev.tributary.GenerationOptions;
+import dev.tributary.InsufficientMemoryException;
 import dev.tributary.Speculation;
 import dev.tributary.engine.cache.SavedPages;
 import dev.tributary.engine.cache.SequenceCache;
@@ -109,9 +110,12 @@ final class Sequence implements AutoCloseable {
         tokenCount = tokens.length;
         readTo = tokens.length;
         endsText = options.ignoreEndTokens() ? token -> false : endToken;
-        part = new BudgetPolicy.Part(tree, hasStreams ? options.speculation() : Speculation.off(), this.adapter);
-        Sampling.Penalties penalties = new Sampling.Penalties(
-                options.repetitionPenalty(), options.presencePenalty(), options.frequencyPenalty());
+        part = new BudgetPolicy.Part(
+                tree,
+                hasStreams ? options.speculation() : Speculation.off(),
+                this.adapter,
+                options.acceptance() instanceof Acceptance.Typical);
+        Sampling.Penalties penalties = penalties(options);
         sampling = new Sampling(
                 true,
                 options.temperature(),
@@ -132,6 +136,31 @@ final class Sequence implements AutoCloseable {
         constrained = options.constraint().map(rule -> new ConstrainedText(rule, vocabulary, endsText));
         detokenizer = tokenizer.detokenizer(request.prompt());
         stopStrings = new StopStrings(options.stopStrings());
+    }
+
+    private static Sampling.Penalties penalties(GenerationOptions options) {
+        return new Sampling.Penalties(
+                options.repetitionPenalty(), options.presencePenalty(), options.frequencyPenalty());
+    }
+
+    /**
+     * Takes the memory that a request's choices need beyond greedy ones, before the request begins: where there is none it
+     * fails alone, and no step of others with it.
+     *
+     * @throws InsufficientMemoryException when the device has none
+     */
+    static void takeMemory(Request request, Decoder decoder) {
+        GenerationOptions options = request.options();
+        if (options.constraint().isPresent()
+                || !options.logitBias().isEmpty()
+                || !penalties(options).equals(Sampling.Penalties.NONE)
+                || options.acceptance() instanceof Acceptance.Typical) {
+            decoder.takeForAdjusted();
+        } else if (options.temperature() > 0
+                || options.logProbabilities()
+                || request.observer().isPresent()) {
+            decoder.takeForLogits();
+        }
     }
 
     void start(long now) {
@@ -278,6 +307,11 @@ final class Sequence implements AutoCloseable {
                 endsText,
                 constrained.<TreeBuilder.Admission>map(text -> text).orElse(TreeBuilder.Admission.ALL));
         Arrays.fill(streamRow, 0, tree.size(), -1);
+    }
+
+    /** {@return nanoseconds that the constraint took while the tree grew: the caller's time, and none of the pass} */
+    long takeConstraintNanos() {
+        return constrained.map(ConstrainedText::takeDraftNanos).orElse(0L);
     }
 
     /** Asks for the target's choice in the pass being planned. */

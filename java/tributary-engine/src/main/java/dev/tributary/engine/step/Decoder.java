@@ -35,6 +35,7 @@ import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -93,8 +94,12 @@ public final class Decoder {
     private final VerifyTreeParams verifyGreedy;
     private final CommitPathParams commit;
     private final int contextTokens;
-    private @Nullable LogitLaunches logitLaunches;
-    private @Nullable VerifyTreeParams verifyAdjusted;
+    // Their logits and workspace are taken when somebody needs them: greedy decoding never does.
+    private final LmHeadParams fullHead;
+    private final VerifyTreeParams verifyFull;
+    private final VerifyTreeParams verifyAdjusted;
+    private @Nullable FullLogits fullLogits;
+    private @Nullable DeviceMemory adjustedWorkspace;
     private @Nullable SamplingTables samplingTables;
     /** What was run lately, by shape; the shape that was not run for the longest time comes first. */
     private final Map<PassShape, DeviceWork> works = new LinkedHashMap<>(16, 0.75f, true);
@@ -208,6 +213,14 @@ public final class Decoder {
         for (WorkspaceParams user : workspaceUsers) {
             user.workspace(workspace.address(), workspace.bytes());
         }
+        Tensor untaken = fullRows(MeasuringDevice.NO_ADDRESS, capacity.mainRows());
+        fullHead = head(plan, plan.jointLogitRows(), plan.mainLogitCount(), capacity.mainRows(), 0)
+                .logits(untaken);
+        verifyFull = verification(untaken).logProbability(results.logSumExp(), results.logProbability());
+        // Nodes are adjusted, and one row of each sequence that ends its prompt.
+        verifyAdjusted = verification(untaken)
+                .logProbability(results.logSumExp(), results.logProbability())
+                .maxAdjustedRows(capacity.mainRows());
     }
 
     /** {@return the plan of the next verifying pass} */
@@ -252,9 +265,7 @@ public final class Decoder {
         try (MeasuringDevice measuring = new MeasuringDevice(device);
                 Arena scratch = Arena.ofConfined()) {
             Decoder decoder = new Decoder(measuring, scratch, config, weights, capacity, cache, contextTokens);
-            decoder.logitLaunches();
-            decoder.verifyAdjusted();
-            decoder.samplingTables();
+            decoder.takeForAdjusted();
             return measuring.bytes();
         }
     }
@@ -290,11 +301,11 @@ public final class Decoder {
      */
     public void verify(boolean keepStates) {
         try {
-            if (plan.needsLogits()) {
-                logitLaunches(); // memory is taken before launches are recorded
-            }
+            // Memory is taken before launches are recorded, and mostly before the requests that need it begin.
             if (plan.adjusts()) {
-                verifyAdjusted();
+                takeForAdjusted();
+            } else if (plan.needsLogits()) {
+                takeForLogits();
             }
             run(plan.verifying(keepStates));
         } catch (InsufficientMemoryException e) {
@@ -371,9 +382,9 @@ public final class Decoder {
         }
         VerifyTreeParams verification = verifyGreedy;
         if (shape.logits()) {
-            LogitLaunches full = logitLaunches();
-            run(full.head.logits(full.rows(shape.mainRows())), shape.mainRows(), 0, 0);
-            verification = shape.adjusts() ? verifyAdjusted() : full.verify;
+            FullLogits full = requireLogits();
+            run(fullHead.logits(fullRows(full.memory.address(), shape.mainRows())), shape.mainRows(), 0, 0);
+            verification = shape.adjusts() ? verifyAdjusted : verifyFull;
             if (inPassStreams && streamHead != null) {
                 run(streamHead, shape.streamRows(), capacity.candidates(), shape.mainRows());
             }
@@ -425,69 +436,65 @@ public final class Decoder {
      * @return [V] floats, valid until the next call
      */
     public MemorySegment logits(int row) {
-        LogitLaunches full = logitLaunches();
+        FullLogits full = requireLogits();
         full.memory.read(plan.logitIndex(row) * full.host.byteSize(), full.host);
         return full.host;
     }
 
-    /** Memory for full logits is taken when the first pass needs them: greedy decoding never does. */
-    private LogitLaunches logitLaunches() {
-        LogitLaunches launches = logitLaunches;
-        if (launches == null) {
-            int rows = capacity.mainRows();
-            int vocabulary = config.vocabularySize();
-            DeviceMemory memory = device.allocate((long) rows * vocabulary * Float.BYTES);
-            Tensor logits = Tensor.matrix(DType.F32, memory.address(), rows, vocabulary);
-            LmHeadParams head = head(plan, plan.jointLogitRows(), plan.mainLogitCount(), rows, 0)
-                    .logits(logits);
-            VerifyTreeParams verify =
-                    verification(logits).logProbability(results.logSumExp(), results.logProbability());
-            long needed = greatestWorkspace(List.of(head, verify));
-            DeviceMemory space = needed <= workspace.bytes() ? workspace : beside(memory, needed);
-            head.workspace(space.address(), space.bytes());
-            verify.workspace(space.address(), space.bytes());
-            MemorySegment host =
-                    arena.allocate((long) vocabulary * Float.BYTES, ValueLayout.JAVA_FLOAT.byteAlignment());
-            launches = new LogitLaunches(memory, vocabulary, host, head, verify);
-            logitLaunches = launches;
+    private FullLogits requireLogits() {
+        if (fullLogits == null) {
+            throw new IllegalStateException("no memory was taken for the logits of this pass");
         }
-        return launches;
+        return fullLogits;
     }
 
-    /** Likewise of memory for adjusted logits: of nodes, and of one row for each sequence that ends its prompt. */
-    private VerifyTreeParams verifyAdjusted() {
-        VerifyTreeParams verify = verifyAdjusted;
-        if (verify == null) {
-            LogitLaunches full = logitLaunches();
-            verify = verification(full.rows(capacity.mainRows()))
-                    .logProbability(results.logSumExp(), results.logProbability())
-                    .maxAdjustedRows(capacity.mainRows());
-            long needed = greatestWorkspace(List.of(verify));
-            DeviceMemory space = device.allocate(Math.max(1, needed));
-            verify.workspace(space.address(), space.bytes());
-            verifyAdjusted = verify;
+    /**
+     * Takes the memory of passes that keep full logits, once: for sampling, and to tell what tokens were worth.
+     *
+     * @throws InsufficientMemoryException when the device has none; it can be tried again, and nothing of it is held
+     */
+    public void takeForLogits() {
+        if (fullLogits != null) {
+            return;
         }
-        return verify;
-    }
-
-    /** {@return what adjusts logits in the next verifying pass; memory for it is taken when it is first asked for} */
-    public SamplingTables samplingTables() {
-        SamplingTables tables = samplingTables;
-        if (tables == null) {
-            tables = new SamplingTables(device, capacity, config.vocabularySize(), contextTokens);
-            samplingTables = tables;
-        }
-        return tables;
-    }
-
-    /** More memory, or not even the first. */
-    private DeviceMemory beside(DeviceMemory first, long bytes) {
+        int rows = capacity.mainRows();
+        DeviceMemory memory = device.allocate((long) rows * config.vocabularySize() * Float.BYTES);
         try {
-            return device.allocate(bytes);
+            long needed = greatestWorkspace(List.of(fullHead, verifyFull));
+            DeviceMemory space = needed <= workspace.bytes() ? workspace : device.allocate(needed);
+            fullHead.workspace(space.address(), space.bytes());
+            verifyFull.logits(fullRows(memory.address(), rows)).workspace(space.address(), space.bytes());
+            verifyAdjusted.logits(fullRows(memory.address(), rows));
         } catch (InsufficientMemoryException e) {
-            first.close();
+            memory.close();
             throw e;
         }
+        MemorySegment host =
+                arena.allocate((long) config.vocabularySize() * Float.BYTES, ValueLayout.JAVA_FLOAT.byteAlignment());
+        fullLogits = new FullLogits(memory, host);
+    }
+
+    /**
+     * Likewise of passes in which logits are adjusted before a choice, or acceptance is typical.
+     *
+     * @throws InsufficientMemoryException when the device has none; what was taken is kept and is not taken again
+     */
+    public void takeForAdjusted() {
+        takeForLogits();
+        if (samplingTables == null) {
+            samplingTables = new SamplingTables(device, capacity, config.vocabularySize(), contextTokens);
+        }
+        if (adjustedWorkspace == null) {
+            DeviceMemory space = device.allocate(Math.max(1, greatestWorkspace(List.of(verifyAdjusted))));
+            verifyAdjusted.workspace(space.address(), space.bytes());
+            adjustedWorkspace = space;
+        }
+    }
+
+    /** {@return what adjusts logits in the next verifying pass} */
+    public SamplingTables samplingTables() {
+        takeForAdjusted();
+        return Objects.requireNonNull(samplingTables);
     }
 
     /** The most that any of the launches needs at any bounds: a small pass may split its work where a large does not. */
@@ -654,11 +661,10 @@ public final class Decoder {
     }
 
     /** Full logits stay on the device; the host's memory holds one row, when it is asked for. */
-    private record LogitLaunches(
-            DeviceMemory memory, int vocabulary, MemorySegment host, LmHeadParams head, VerifyTreeParams verify) {
-        Tensor rows(int count) {
-            return Tensor.matrix(DType.F32, memory.address(), count, vocabulary);
-        }
+    private record FullLogits(DeviceMemory memory, MemorySegment host) {}
+
+    private Tensor fullRows(long address, int count) {
+        return Tensor.matrix(DType.F32, address, count, config.vocabularySize());
     }
 
     private record LayerLaunches(

@@ -16,10 +16,8 @@ import java.lang.foreign.MemorySegment;
 public final class SamplingTables {
     private static final long ALIGNMENT = 16;
 
-    private final TransferBlock adjustments;
-    private final TransferBlock masks;
-    private long adjustmentBytes;
-    private long maskBytes;
+    private final TransferBlock block;
+    private long bytes;
 
     /**
      * Takes memory for the most that a pass can need.
@@ -30,10 +28,9 @@ public final class SamplingTables {
      * @param contextTokens tokens that one sequence may hold
      */
     SamplingTables(Device device, StepCapacity capacity, int vocabulary, int contextTokens) {
-        adjustments = device.allocateBlock(
-                capacity.sequences() * mostEntries(vocabulary, contextTokens) * TokenAdjustment.BYTES);
-        masks = device.allocateBlock(
-                capacity.mainRows() * (long) maskWords(vocabulary) * Integer.BYTES + capacity.sequences() * ALIGNMENT);
+        long adjustments = capacity.sequences() * mostEntries(vocabulary, contextTokens) * TokenAdjustment.BYTES;
+        long masks = capacity.mainRows() * (long) maskWords(vocabulary) * Integer.BYTES;
+        block = device.allocateBlock(adjustments + masks + 2L * capacity.sequences() * ALIGNMENT);
     }
 
     /** Every token of text and tree, and of the biases; a token has one entry. */
@@ -48,33 +45,33 @@ public final class SamplingTables {
 
     /** Begins a new pass. */
     void reset() {
-        adjustmentBytes = 0;
-        maskBytes = 0;
+        bytes = 0;
     }
 
     /** Appends a sequence's adjustments and returns their address. */
     long append(TokenCounts counts) {
-        long begin = adjustmentBytes;
-        adjustmentBytes += counts.size() * TokenAdjustment.BYTES;
-        counts.write(adjustments.host().asSlice(begin, adjustmentBytes - begin));
-        return adjustments.address() + begin;
+        long begin = reserve(counts.size() * TokenAdjustment.BYTES);
+        counts.write(block.host().asSlice(begin, counts.size() * TokenAdjustment.BYTES));
+        return block.address() + begin;
     }
 
     /** Appends a sequence's masks and returns their address. */
     long append(int[] words, int count) {
-        long begin = maskBytes;
-        MemorySegment.copy(words, 0, masks.host(), JAVA_INT, begin, count);
-        maskBytes = (begin + (long) count * Integer.BYTES + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-        return masks.address() + begin;
+        long begin = reserve((long) count * Integer.BYTES);
+        MemorySegment.copy(words, 0, block.host(), JAVA_INT, begin, count);
+        return block.address() + begin;
+    }
+
+    private long reserve(long size) {
+        long begin = bytes;
+        bytes += (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        return begin;
     }
 
     /** Sends to the device what this pass has. */
     void push() {
-        if (adjustmentBytes > 0) {
-            adjustments.push(adjustmentBytes);
-        }
-        if (maskBytes > 0) {
-            masks.push(maskBytes);
+        if (bytes > 0) {
+            block.push(bytes);
         }
     }
 }

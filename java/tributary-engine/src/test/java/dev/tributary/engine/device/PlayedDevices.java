@@ -4,6 +4,7 @@ package dev.tributary.engine.device;
 import dev.tributary.DeviceException;
 import dev.tributary.InsufficientMemoryException;
 import dev.tributary.kernels.KernelContext;
+import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -26,6 +27,8 @@ public final class PlayedDevices {
     public static final class Gpu {
         private final long availableBytes;
         private boolean exhausted;
+        private int allocations = Integer.MAX_VALUE;
+        private long takenBytes;
 
         /**
          * A GPU of this size.
@@ -43,6 +46,33 @@ public final class PlayedDevices {
          */
         public synchronized void exhausted(boolean value) {
             exhausted = value;
+        }
+
+        /**
+         * How often memory may be taken until there is none left; passes that need none still run. Any thread may say so.
+         *
+         * @param count how often
+         */
+        public synchronized void allows(int count) {
+            allocations = count;
+        }
+
+        /** {@return bytes that were taken and not given back} */
+        public synchronized long takenBytes() {
+            return takenBytes;
+        }
+
+        private synchronized void take(long bytes) {
+            requireMemory();
+            if (allocations == 0) {
+                throw new InsufficientMemoryException("cuda:0 has no " + bytes + " bytes left");
+            }
+            allocations -= allocations == Integer.MAX_VALUE ? 0 : 1;
+            takenBytes += bytes;
+        }
+
+        private synchronized void giveBack(long bytes) {
+            takenBytes -= bytes;
         }
 
         private synchronized void requireMemory() {
@@ -97,12 +127,13 @@ public final class PlayedDevices {
 
         @Override
         public DeviceMemory allocate(long bytes) {
-            gpu.requireMemory();
-            return device.allocate(bytes);
+            gpu.take(bytes);
+            return new Taken(gpu, device.allocate(bytes));
         }
 
         @Override
         public TransferBlock allocateBlock(long bytes) {
+            gpu.take(bytes);
             return device.allocateBlock(bytes);
         }
 
@@ -136,6 +167,40 @@ public final class PlayedDevices {
         @Override
         public void close() {
             device.close();
+        }
+    }
+
+    /** Memory that is counted. */
+    private record Taken(Gpu gpu, DeviceMemory memory) implements DeviceMemory {
+        @Override
+        public long address() {
+            return memory.address();
+        }
+
+        @Override
+        public long bytes() {
+            return memory.bytes();
+        }
+
+        @Override
+        public void write(long offset, MemorySegment source) {
+            memory.write(offset, source);
+        }
+
+        @Override
+        public void read(long offset, MemorySegment target) {
+            memory.read(offset, target);
+        }
+
+        @Override
+        public void copy(long from, long to, long count) {
+            memory.copy(from, to, count);
+        }
+
+        @Override
+        public void close() {
+            gpu.giveBack(memory.bytes());
+            memory.close();
         }
     }
 }

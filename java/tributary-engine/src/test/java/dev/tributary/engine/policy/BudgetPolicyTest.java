@@ -31,11 +31,14 @@ class BudgetPolicyTest {
             path *= probability;
             tree.add(node - 1, node, path);
         }
-        return new BudgetPolicy.Part(tree, speculation, 0);
+        return new BudgetPolicy.Part(tree, speculation, 0, false);
     }
 
     private static int decidedSize(PassCosts costs, float probability) {
-        BudgetPolicy policy = new BudgetPolicy(costs, GAMMA, 1);
+        return decidedSize(new BudgetPolicy(costs, GAMMA, 1), probability, false);
+    }
+
+    private static int decidedSize(BudgetPolicy policy, float probability, boolean typical) {
         TokenTree tree = new TokenTree();
         tree.reset(0);
         float path = 1;
@@ -43,10 +46,28 @@ class BudgetPolicyTest {
             path *= probability;
             tree.add(node - 1, node, path);
         }
-        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive(), 0);
+        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive(), 0, typical);
         part.drafted(true);
         policy.decide(List.of(part), 0);
         return tree.size();
+    }
+
+    /** Typical acceptance takes nearly every draft; what exact acceptance can expect is another matter. */
+    @Test
+    void whatTypicalAcceptanceTakesPromisesExactOnesNothing() {
+        PassCosts costs = costs(100_000, 20_000, 10_000, 0.3);
+        int usual = decidedSize(costs, 0.5f);
+        BudgetPolicy policy = new BudgetPolicy(costs, GAMMA, 1);
+        for (int i = 0; i < 200; i++) {
+            TokenTree tree = new TokenTree();
+            tree.reset(0);
+            for (int node = 1; node < 9; node++) {
+                tree.add(node - 1, node, 0.1f);
+            }
+            policy.observe(new BudgetPolicy.Part(tree, Speculation.tree(9), 0, true), 8);
+        }
+        assertEquals(usual, decidedSize(policy, 0.5f, false));
+        assertTrue(decidedSize(policy, 0.5f, true) > usual);
     }
 
     @Test
@@ -100,7 +121,7 @@ class BudgetPolicyTest {
     void draftingPausesWhereItDoesNotPayAndTriesAgain() {
         BudgetPolicy policy = new BudgetPolicy(costs(1_000, 1_000_000, 3_000_000, 0.9), GAMMA, 1);
         TokenTree tree = new TokenTree();
-        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive(), 0);
+        BudgetPolicy.Part part = new BudgetPolicy.Part(tree, Speculation.adaptive(), 0, false);
         int drafts = 0;
         for (int pass = 0; pass < 1000; pass++) {
             tree.reset(0);

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.tributary.Acceptance;
 import dev.tributary.GenerationOptions;
 import dev.tributary.InsufficientMemoryException;
 import dev.tributary.LoadListener;
@@ -14,6 +15,7 @@ import dev.tributary.engine.device.PlayedDevices.Gpu;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -105,10 +107,66 @@ class MemoryTest {
         }
     }
 
+    /** What choices need that are not greedy ones is taken before their request begins, whoever runs meanwhile. */
+    @Test
+    void aRequestThatFindsNoMemoryForItsChoicesFailsAlone() throws Exception {
+        GenerationOptions greedy =
+                GenerationOptions.builder().maxTokens(24).ignoreEndTokens(true).build();
+        GenerationOptions sampled = greedy.toBuilder().temperature(0.8f).seed(1).build();
+        List<GenerationOptions> demanding = List.of(
+                sampled,
+                greedy.toBuilder().logProbabilities(true).build(),
+                greedy.toBuilder().frequencyPenalty(0.5f).build(),
+                greedy.toBuilder().logitBias(Map.of(7, 1f)).build(),
+                greedy.toBuilder()
+                        .constraint((tokens, allowed) -> allowed.allowAll())
+                        .build(),
+                sampled.toBuilder().acceptance(new Acceptance.Typical(0.09f)).build());
+        for (GenerationOptions options : demanding) {
+            Gpu gpu = new Gpu(LARGE);
+            try (Engine engine = Engine.start(
+                    "memory", () -> load(gpu, options("cuda", LoadListener.SILENT)), EngineObserver.SILENT)) {
+                String expected = text(engine, greedy);
+                Request running =
+                        submit(engine, greedy.toBuilder().maxTokens(400).build());
+                long before = gpu.takenBytes();
+                int failures = 0;
+                boolean began = false;
+                for (int allowed = 0; !began; allowed++) {
+                    long taken = -1;
+                    for (int attempt = 0; attempt < 3; attempt++) {
+                        // What was taken stays; so the next attempt needs what was refused, and again in vain.
+                        gpu.allows(attempt == 0 ? allowed : 0);
+                        Request request = submit(engine, options);
+                        try {
+                            request.await(Request::text);
+                            began = true;
+                        } catch (InsufficientMemoryException e) {
+                            failures++;
+                            assertTrue(String.valueOf(e.getMessage()).contains("bytes left"), e::getMessage);
+                        }
+                        if (attempt > 0 && !began) {
+                            assertEquals(taken, gpu.takenBytes(), "an attempt in vain keeps nothing");
+                        }
+                        taken = gpu.takenBytes();
+                    }
+                }
+                assertTrue(failures > 0, "nothing was refused");
+                assertTrue(gpu.takenBytes() > before);
+                assertEquals(400, running.await(Request::tokens).length);
+                assertEquals(expected, text(engine, greedy));
+            }
+        }
+    }
+
     private static String text(Engine engine, GenerationOptions options) {
+        return submit(engine, options).await(Request::text);
+    }
+
+    private static Request submit(Engine engine, GenerationOptions options) {
         int[] prompt = engine.model().tokenizer().encode("Columns: YEAR, TEAM\nQuestion: Which team won?\nSQL:");
         Request request = new Request(prompt, options, Optional.empty());
         engine.submit(List.of(request));
-        return request.await(Request::text);
+        return request;
     }
 }

@@ -29,7 +29,7 @@ class RequestQueueTest {
 
     private static Request request(long number, GenerationOptions options, long nanos) {
         Request request = new Request(new int[] {1}, options, 0, Optional.empty(), at(nanos));
-        request.submitted(number, EngineObserver.SILENT);
+        request.submitted(number, EngineObserver.SILENT, Thread.currentThread());
         return request;
     }
 
