@@ -7,6 +7,9 @@
 // are committed and dense: tile kernels reduce them, chunk by chunk. Its keys b … p, at most 17, and its own streams are
 // reduced by the finishing kernel, which also merges what the tile kernels left and writes y.
 //
+// sm_90a has strands instead of chunks and one kernel for all (multi_stream_attention_sm90a.cu); what follows is the
+// portable kernels'.
+//
 // Chunks lie at fixed absolute positions, so that no sum of a row depends on how long anything else is:
 //     chunk i < 8       [128 i, 128 i + 128)
 //     chunk 8 + 4o + q  [256·2ᵒ·(4 + q), + 256·2ᵒ),  o ≥ 0, 0 ≤ q < 4
@@ -285,6 +288,16 @@ __device__ inline attention_query find_query(const attention_view& a, const atte
 
 #endif
 
+// ---------------------------------------------------------------- strands of keys (sm_90a)
+
+// Tile t of 128 keys belongs to strand t mod 8.
+inline constexpr int attention_strands = 8;
+inline constexpr int strand_tile = 128;
+
+// Tiles of strands that any row with positions below `context` can need.
+constexpr int strand_tile_count(int context) { return (border(context - 1) + strand_tile - 1) / strand_tile; }
+static_assert(strand_tile_count(1) == 0 && strand_tile_count(17) == 0 && strand_tile_count(18) == 1);
+
 // ---------------------------------------------------------------- launching
 
 // The head sizes for which multi_stream_attention_sm90a.cu has tiles (kept in step with that file).
@@ -295,7 +308,20 @@ constexpr bool has_hopper_tiles(int head_dim) {
 // Enqueue the kernel that writes the states of every chunk; `dtype` is the cache's. a.chunks > 0. What tile shape and
 // how many row blocks a launch has is its own affair; a row's bits may not depend on it.
 trib_status launch_attention_tiles(context& context, const attention_view& a, uint32_t dtype);
-// Absent (null) from a library that was built without Hopper's kernels.
-[[gnu::weak]] trib_status launch_attention_tiles_sm90a(context& context, const attention_view& a, uint32_t dtype);
+
+// What the kernel for Hopper takes besides.
+struct hopper_attention {
+    uint64_t workspace;  // attention_workspace_sm90a() bytes
+    uint64_t next_read;
+    uint64_t next_read_bytes;
+};
+struct finish_view;
+// Enqueue the whole operation; a.chunks is strand_tile_count(). Absent (null) from a library that was built without Hopper's
+// kernels.
+[[gnu::weak]] trib_status launch_attention_sm90a(context& context, const attention_view& a, const finish_view& f,
+                                                 uint32_t dtype, const hopper_attention& more);
+// Bytes of workspace for so many rows.
+[[gnu::weak]] uint64_t attention_workspace_sm90a(int64_t rows, int64_t max_sequences, int64_t group, int64_t kv_heads,
+                                                 int head_dim);
 
 }  // namespace tributary::device

@@ -26,7 +26,7 @@ trib_status read_images(context& context, int capability, bool& hopper) {
     // Code made from PTX of an older chip does not wait for its predecessor.
     constexpr int first_that_waits = 90;
     context.dependent_launch = capability >= first_that_waits && attributes.ptxVersion >= first_that_waits;
-    hopper = capability == 90 && hopper_product != nullptr && launch_attention_tiles_sm90a != nullptr;
+    hopper = capability == 90 && hopper_product != nullptr && launch_attention_sm90a != nullptr;
     return TRIB_OK;
 }
 

@@ -7,7 +7,7 @@
 
 #include "device/attention_tiles_sm80.cuh"
 #include "device/operations.hpp"
-#include "device/vectors.cuh"
+#include "device/single_keys.cuh"
 
 namespace tributary::device {
 namespace {
@@ -28,200 +28,10 @@ namespace {
 // before, about 1 µs; what can be read ahead is. Then bytes from L2: a state is 4d + 8 bytes, so 64 rows × 32 heads × 8
 // chunks at d = 128 are 8.5 MB; single keys 17 · 4d bytes a row and KV head, 4.5 MB for 8 KV heads: 2.5 µs at 5 TB/s.
 // Arithmetic: 4 · 25 · d FMA and conversions a row and head, 0.2 GFLOP for the above: under 1 µs on 67 TFLOP/s.
-//
-// Scores. Eight lanes have a key: lane t holds the 16-byte units t, t + 8, … of its row and of q, so a load of the warp is
-// four rows of 128 consecutive bytes. The eight partial sums of eight such quadruples of keys are added crosswise (7
-// exchanges instead of 24), which leaves lane 8u + t with the score of key 4t + u.
 
 constexpr int finish_threads = 128;
 constexpr int finish_warps = finish_threads / 32;
-constexpr int single_positions = TRIB_MAX_DEPTH + 1;
-constexpr int single_keys = single_positions + TRIB_MAX_GAMMA;
-constexpr int key_quads = (single_keys + 3) / 4;
-static_assert(single_keys <= 32 && key_quads <= 8);
 constexpr int chunk_rounds = (greatest_chunk_count + 31) / 32;
-constexpr unsigned whole_warp = 0xffffffff;
-
-// What the finishing kernel needs beyond the view.
-struct finish_view {
-    const void* stream_k;  // [Q, kv_heads, d] of the cache's type
-    const void* stream_v;
-    int64_t stream_k_row, stream_k_head, stream_v_row, stream_v_head;  // strides, elements
-    void* y;                                                           // [R + Q, q_heads, d]
-    int64_t y_row, y_head;
-    uint32_t y_dtype;
-    bool q_vectors, y_vectors;  // rows begin at multiples of four elements
-    bool stream_vectors;        // rows of both begin at multiples of 16 bytes
-};
-
-__device__ __forceinline__ float warp_max(float x) {
-#pragma unroll
-    for (int mask = 16; mask > 0; mask /= 2) {
-        x = fmaxf(x, __shfl_xor_sync(whole_warp, x, mask));
-    }
-    return x;
-}
-__device__ __forceinline__ float warp_sum(float x) {
-#pragma unroll
-    for (int mask = 16; mask > 0; mask /= 2) {
-        x = __fadd_rn(x, __shfl_xor_sync(whole_warp, x, mask));
-    }
-    return x;
-}
-
-// Both elements of a word.
-template <class T>
-__device__ __forceinline__ float2 unpack2(uint32_t bits);
-template <>
-__device__ __forceinline__ float2 unpack2<bf16>(uint32_t bits) {
-    return {__uint_as_float(bits << 16), __uint_as_float(bits & 0xffff0000U)};
-}
-template <>
-__device__ __forceinline__ float2 unpack2<f16>(uint32_t bits) {
-    return __half22float2(*reinterpret_cast<const __half2*>(&bits));
-}
-
-// N consecutive 16-bit elements as words; one by one where a row does not begin at a multiple of their size.
-template <int N>
-struct alignas(2 * N) element_words {
-    uint32_t word[N / 2];
-};
-template <int N>
-__device__ __forceinline__ element_words<N> load_elements(const uint16_t* from, bool vector) {
-    if (vector) {
-        return *reinterpret_cast<const element_words<N>*>(from);
-    }
-    element_words<N> result;
-#pragma unroll
-    for (int i = 0; i < N / 2; ++i) {
-        result.word[i] = from[2 * i] | static_cast<uint32_t>(from[2 * i + 1]) << 16;
-    }
-    return result;
-}
-
-// Index of the n-th set bit (n ≥ 0) of four words, −1 when there is none.
-__device__ __forceinline__ int find_bit(const uint32_t (&words)[4], int n) {
-    uint32_t word = words[0];
-    int index = 0;
-#pragma unroll
-    for (int i = 1; i < 4; ++i) {
-        const int before = __popc(word);
-        if (index == 32 * (i - 1) && n >= before) {
-            n -= before;
-            word = words[i];
-            index = 32 * i;
-        }
-    }
-    if (n >= __popc(word)) {
-        return -1;
-    }
-#pragma unroll
-    for (int width = 16; width > 0; width /= 2) {
-        const int before = __popc(word & ((1U << width) - 1));
-        if (n >= before) {
-            n -= before;
-            word >>= width;
-            index += width;
-        }
-    }
-    return index;
-}
-
-// Keys of a row, one a lane: ≥ 0 = row of this layer's K in [page][K | V][kv_head][64], in rows of d; ≤ −2 = stream row
-// −2 − key of the scratch; −1 = none (not visible, or beyond the last).
-constexpr int no_key = -1;
-__device__ __forceinline__ int stream_key(int row) { return -2 - row; }
-__device__ __forceinline__ int stream_of_key(int key) { return -2 - key; }
-
-// The lane that holds the score of key i.
-__device__ __forceinline__ int lane_of_score(int i) { return i / 4 + i % 4 * 8; }
-
-// Dot products of H queries with the key of each quarter of the warp, quadruples [0, key_quads).
-template <class T, int D, int H>
-struct key_scores {
-    static constexpr int units = D / 64;  // of 16 bytes, of a lane
-    float q[H][units][8];
-    float sum[H][8];
-
-    template <bool vector_streams>
-    __device__ __forceinline__ void take(const attention_view& a, const finish_view& f, int kv_head, int key,
-                                         int quad) {
-        const int lane = static_cast<int>(threadIdx.x) % 32;
-        const int of_quarter = __shfl_sync(whole_warp, key, 4 * quad + lane / 8);
-        const uint16_t* row = of_quarter >= 0
-                                  ? a.cache + static_cast<int64_t>(of_quarter) * a.head_dim
-                                  : static_cast<const uint16_t*>(f.stream_k) +
-                                        stream_of_key(of_quarter) * f.stream_k_row + kv_head * f.stream_k_head;
-        element_words<8> k[units];
-#pragma unroll
-        for (int unit = 0; unit < units; ++unit) {
-            const int column = 8 * (lane % 8 + 8 * unit);
-            k[unit] = {};
-            if (of_quarter != no_key && column < a.head_dim) {
-                k[unit] = load_elements<8>(row + column, vector_streams || of_quarter >= 0);
-            }
-        }
-#pragma unroll
-        for (int h = 0; h < H; ++h) {
-            float even = 0;
-            float odd = 0;
-#pragma unroll
-            for (int unit = 0; unit < units; ++unit) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    const float2 x = unpack2<T>(k[unit].word[i]);
-                    even = __fmaf_rn(q[h][unit][2 * i], x.x, even);
-                    odd = __fmaf_rn(q[h][unit][2 * i + 1], x.y, odd);
-                }
-            }
-            sum[h][quad] = __fadd_rn(even, odd);
-        }
-    }
-
-    template <bool vector_streams>
-    __device__ __forceinline__ void take_all(const attention_view& a, const finish_view& f, int kv_head, int key,
-                                             int keys) {
-        constexpr int usual = (single_positions + 3) / 4;
-#pragma unroll
-        for (int quad = 0; quad < usual; ++quad) {
-            take<vector_streams>(a, f, kv_head, key, quad);
-        }
-#pragma unroll
-        for (int h = 0; h < H; ++h) {
-#pragma unroll
-            for (int quad = usual; quad < 8; ++quad) {
-                sum[h][quad] = 0;
-            }
-        }
-        if (keys > 4 * usual) {
-#pragma unroll
-            for (int quad = usual; quad < key_quads; ++quad) {
-                take<vector_streams>(a, f, kv_head, key, quad);
-            }
-        }
-    }
-
-    // The whole dot product of key 4 · (lane mod 8) + lane / 8.
-    __device__ __forceinline__ float reduce(int h) const {
-        const int lane = static_cast<int>(threadIdx.x) % 32;
-        float x[8];
-#pragma unroll
-        for (int i = 0; i < 8; ++i) {
-            x[i] = sum[h][i];
-        }
-#pragma unroll
-        for (int width = 4; width > 0; width /= 2) {
-            const bool upper = (lane & width) != 0;
-#pragma unroll
-            for (int i = 0; i < width; ++i) {
-                const float kept = upper ? x[i + width] : x[i];
-                const float given = upper ? x[i] : x[i + width];
-                x[i] = __fadd_rn(kept, __shfl_xor_sync(whole_warp, given, width));
-            }
-        }
-        return x[0];
-    }
-};
 
 // The lane's columns of a state's o.
 __device__ __forceinline__ void load_state(float (&x)[2], const float* o) {
@@ -238,19 +48,6 @@ __device__ __forceinline__ void load_state(float (&x)[columns], const float* o) 
         x[i + 1] = four.y;
         x[i + 2] = four.z;
         x[i + 3] = four.w;
-    }
-}
-
-// Two neighbouring elements of y.
-__device__ __forceinline__ void store_two(const finish_view& f, int64_t at, float x, float y) {
-    if (!f.y_vectors) {
-        store_element(f.y, f.y_dtype, at, x);
-        store_element(f.y, f.y_dtype, at + 1, y);
-    } else if (f.y_dtype == TRIB_DTYPE_F32) {
-        *reinterpret_cast<float2*>(static_cast<float*>(f.y) + at) = {x, y};
-    } else {
-        *reinterpret_cast<uint32_t*>(static_cast<uint16_t*>(f.y) + at) =
-            f.y_dtype == TRIB_DTYPE_BF16 ? pack2<bf16>(x, y) : pack2<f16>(x, y);
     }
 }
 
@@ -334,28 +131,8 @@ __global__ __launch_bounds__(finish_threads) void finish_attention(const attenti
         }
     }
 
-    // The keys. A tree's node at depth i is the i-th ancestor: the masks' bits are in order of depth.
-    int key = no_key;
-    {
-        int slot = begin + lane;
-        if (node >= 0 && nodes > 0) {
-            const uint64_t* mask = step.mask(sequence, node);
-            const uint64_t low = mask[0];
-            const uint64_t high = nodes > 64 ? mask[1] : 0;
-            if (lane < positions && slot >= length) {
-                const uint32_t words[4] = {static_cast<uint32_t>(low), static_cast<uint32_t>(low >> 32),
-                                           static_cast<uint32_t>(high), static_cast<uint32_t>(high >> 32)};
-                const int ancestor = find_bit(words, slot - length);
-                slot = ancestor >= 0 ? length + ancestor : -1;
-            }
-        }
-        if (lane < positions && begin + lane >= first_visible && slot >= 0) {
-            slot = min(slot, step.max_pages * TRIB_PAGE_TOKENS - 1);
-            key = (step.page(sequence, slot) * 2 * a.kv_heads + kv_head) * TRIB_PAGE_TOKENS + slot % TRIB_PAGE_TOKENS;
-        } else if (lane >= positions && lane < keys) {
-            key = stream_key(max(stream_row - (streams - 1), 0) + (lane - positions));
-        }
-    }
+    const int key =
+        find_single_key(a, sequence, length, nodes, node, begin, positions, keys, first_visible, stream_row, kv_head);
     // V of the positions is asked for before K is waited for; the streams' few come later.
     const int column = columns * lane;
     const bool has_columns = column < a.head_dim;
@@ -531,14 +308,23 @@ state_bytes bytes_of_states(int64_t rows, int64_t q_heads, int64_t chunks, int64
             states * sizeof(float) * static_cast<uint64_t>(head_dim)};
 }
 
+bool has_hopper_kernel(const context& context, int head_dim) {
+    return context.path == code_path::hopper && has_hopper_tiles(head_dim) && launch_attention_sm90a != nullptr;
+}
+
 }  // namespace
 
-uint64_t multi_stream_attention_workspace(const context&, const trib_multi_stream_attention_params& params) {
+uint64_t multi_stream_attention_workspace(const context& context, const trib_multi_stream_attention_params& params) {
     const trib_step& step = *params.step;
     const int64_t rows = ((params.rows & TRIB_ROWS_MAIN) != 0 ? int64_t{step.max_main_rows} : 0) +
                          ((params.rows & TRIB_ROWS_STREAM) != 0 ? int64_t{step.max_stream_rows} : 0);
+    const auto head_dim = static_cast<int>(params.cache.head_dim);
+    if (has_hopper_kernel(context, head_dim)) {
+        return attention_workspace_sm90a(rows, step.max_sequences, params.q.shape[1] / params.cache.kv_heads,
+                                         params.cache.kv_heads, head_dim);
+    }
     const int chunks = tile_chunks(static_cast<int>(step.max_pages) * TRIB_PAGE_TOKENS);
-    const state_bytes bytes = bytes_of_states(rows, params.q.shape[1], chunks, params.cache.head_dim);
+    const state_bytes bytes = bytes_of_states(rows, params.q.shape[1], chunks, head_dim);
     return bytes.ml + bytes.o;
 }
 
@@ -606,12 +392,13 @@ trib_status multi_stream_attention(context& context, const trib_multi_stream_att
     f.stream_vectors =
         f.stream_k_row % 8 == 0 && f.stream_k_head % 8 == 0 && f.stream_v_row % 8 == 0 && f.stream_v_head % 8 == 0;
 
+    if (has_hopper_kernel(context, a.head_dim)) {
+        a.chunks = strand_tile_count(bound_context(step));
+        return launch_attention_sm90a(context, a, f, cache.dtype,
+                                      {params.workspace, params.next_read, params.next_read_bytes});
+    }
     if (a.chunks > 0) {
-        const bool hopper = context.path == code_path::hopper && has_hopper_tiles(a.head_dim) &&
-                            launch_attention_tiles_sm90a != nullptr;
-        const trib_status status = hopper ? launch_attention_tiles_sm90a(context, a, cache.dtype)
-                                          : launch_attention_tiles(context, a, cache.dtype);
-        if (status != TRIB_OK) {
+        if (const trib_status status = launch_attention_tiles(context, a, cache.dtype); status != TRIB_OK) {
             return status;
         }
     }

@@ -130,7 +130,7 @@ TEST_F(device_host_attention, agrees_for_every_head_size_and_grouping_in_mixed_b
     }
 }
 
-// The borders of the reduction order: tiles of 64, chunks of 128 below 1,024, four an octave after that.
+// The borders of the reduction order: tiles of 64 and of 128, chunks of 128 below 1,024, four an octave after that.
 TEST_F(device_host_attention, agrees_at_the_borders_of_tiles_and_chunks) {
     int round = 0;
     for (const int length : {0,   1,   15,  16,  17,  63,  64,   65,   79,   80,   81,   127,  128,  129,
@@ -167,6 +167,45 @@ TEST_F(device_host_attention, agrees_on_chunks_of_prefill) {
             causal.anchors = {chunk - 1};
             of.sequences = {causal};
             SCOPED_TRACE(testing::Message() << "L " << length << " chunk " << chunk);
+            expect_agreement(of);
+            if (HasFatalFailure()) return;
+        }
+    }
+}
+
+// Few and many query rows to a KV head, with and without a window: a GPU shares the keys out differently in each case.
+TEST_F(device_host_attention, agrees_over_long_contexts) {
+    for (const int length : {20000, 70000}) {
+        for (const int nodes : {1, 40}) {
+            for (const int window : {0, 5000}) {
+                attention_scenario of;
+                of.shape.head_dim = nodes == 1 ? 128 : 64;
+                of.shape.kv_heads = 1;
+                of.shape.q_heads = 4;
+                of.shape.layers = 1;
+                of.shape.layer = 0;
+                of.shape.dtype = window == 0 ? TRIB_DTYPE_BF16 : TRIB_DTYPE_F16;
+                of.sequences = {tree_of(shapes, length, nodes, 1)};
+                of.sequences[0].window = window;
+                SCOPED_TRACE(testing::Message() << "L " << length << " T " << nodes << " window " << window);
+                expect_agreement(of);
+                if (HasFatalFailure()) return;
+            }
+        }
+    }
+}
+
+TEST_F(device_host_attention, agrees_with_many_heads) {
+    for (const int length : {300, 500, 900, 2600}) {
+        for (const int nodes : {1, 20, 64}) {
+            attention_scenario of;
+            of.shape.head_dim = 64;
+            of.shape.kv_heads = 16;
+            of.shape.q_heads = nodes == 20 ? 48 : 16;
+            of.shape.layers = 1;
+            of.shape.layer = 0;
+            of.sequences = {tree_of(shapes, length, nodes, 2)};
+            SCOPED_TRACE(testing::Message() << "L " << length << " T " << nodes);
             expect_agreement(of);
             if (HasFatalFailure()) return;
         }
