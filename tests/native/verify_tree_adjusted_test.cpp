@@ -313,5 +313,25 @@ TEST_F(verify_tree_adjusted, what_is_forbidden_is_not_chosen_where_all_that_is_a
     }
 }
 
+TEST_F(verify_tree_adjusted, a_drafted_token_that_is_none_is_never_typical) {
+    const int V = 100;
+    const std::vector<float> level(V, 1.0f);  // every token exceeds the bar
+    for (const int32_t none : {-3, V, 1 << 28}) {
+        sequence_spec drafting;
+        drafting.length = 5;
+        drafting.tree.add(-1, 7);
+        drafting.tree.add(0, none);
+        const ragged_step step(random, {drafting}, 0);
+        trib_sampling how = sampling_of(5, 1);
+        without_penalties(how);
+        how.typical_epsilon = 0.001f;
+        how.typical_delta = 1;
+        const std::vector<std::vector<float>> rows(step.main_rows, level);
+        const verified got = run(ctx, step, {how}, rows, {}, true, {text_state{}});
+        EXPECT_EQ(got.nodes[0], std::vector<int32_t>{0}) << none;
+        EXPECT_TRUE(got.bonus[0] >= 0 && got.bonus[0] < V) << got.bonus[0];
+    }
+}
+
 }  // namespace
 }  // namespace tributary::test

@@ -199,9 +199,8 @@ final class Observation implements EngineObserver {
         try {
             listeners.remove(listener);
             LOGGER.log(System.Logger.Level.ERROR, "a model listener threw and hears nothing more", failure);
-        } catch (RuntimeException | Error e) {
-            // A log that cannot be written, or no memory to write it: there is nobody left to tell.
-            failure.addSuppressed(e);
+        } catch (RuntimeException | Error unwritten) {
+            // A log that throws too, or no memory to write it: there is nobody left to tell.
         }
     }
 }

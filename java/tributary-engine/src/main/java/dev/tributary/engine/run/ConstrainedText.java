@@ -125,11 +125,10 @@ final class ConstrainedText implements TreeBuilder.Admission {
     }
 
     /** What is thrown may be the caller's own class, and its message too. */
-    @SuppressWarnings("CatchingUnchecked")
     private static String firstLine(Throwable e) {
         try {
             return e.toString().lines().findFirst().orElse(e.getClass().getName());
-        } catch (Throwable another) {
+        } catch (Throwable unreadable) {
             return e.getClass().getName();
         }
     }

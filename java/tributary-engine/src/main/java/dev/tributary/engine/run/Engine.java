@@ -68,8 +68,8 @@ public final class Engine implements AutoCloseable {
     private final int[] committed = new int[Limits.MAX_PATH];
     /** Committed tokens of a running sequence, on average. */
     private double context;
-    /** What constraints took of the step being planned. */
-    private long constraintNanos;
+    /** What callers' code took of the step: constraints while it was planned, listeners that heard of ends. */
+    private long callersNanos;
 
     private Engine(String name, Supplier<LoadedModel> loader) {
         thread = Thread.ofPlatform().daemon().name("tributary-" + name).unstarted(() -> run(loader));
@@ -308,7 +308,7 @@ public final class Engine implements AutoCloseable {
     static void rehearse(LoadedModel model, BudgetPolicy policy, PassCosts costs, Request request) {
         Engine engine = new Engine("rehearsal", () -> model);
         Schedule schedule = new Schedule(model);
-        schedule.start(sequence(model, request));
+        schedule.start(sequence(model, request, System.nanoTime()));
         while (!schedule.isIdle()) {
             schedule.makeRoom();
             engine.step(model, schedule, policy, costs);
@@ -395,7 +395,9 @@ public final class Engine implements AutoCloseable {
     /** Lets whoever comes first among those that wait and those that were parked begin, or go on, if it fits. */
     private boolean beginNext(LoadedModel model, Schedule schedule) {
         Request head;
+        long turn; // of those that wait now: whoever is submitted from here on comes too late for it
         synchronized (this) {
+            turn = System.nanoTime();
             head = queue.peek();
             stepFigures.queued = queue.size();
         }
@@ -422,12 +424,13 @@ public final class Engine implements AutoCloseable {
         }
         // Not under the lock: a sequence begins by reading its whole prompt.
         beginning = Optional.of(head);
-        schedule.start(sequence(model, head));
+        schedule.start(sequence(model, head, turn));
         beginning = Optional.empty();
         return true;
     }
 
-    static Sequence sequence(LoadedModel model, Request request) {
+    /** A sequence whose turn came then. */
+    static Sequence sequence(LoadedModel model, Request request, long turn) {
         Sequence sequence = new Sequence(
                 request,
                 new SequenceCache(model.pages(), model.capacity().pages()),
@@ -437,7 +440,7 @@ public final class Engine implements AutoCloseable {
                 model.config().vocabularySize(),
                 model.contextTokens(),
                 model.adapterOf(request.options()));
-        sequence.start(System.nanoTime());
+        sequence.start(turn);
         return sequence;
     }
 
@@ -467,8 +470,8 @@ public final class Engine implements AutoCloseable {
         }
         long verified = System.nanoTime();
         if (typical) {
-            // What a caller's constraint takes is no cost of a row: others' trees must not shrink for it.
-            costs.observeVerify(mainRows, streamRows, context, verified - begin - constraintNanos);
+            // What callers' code takes is no cost of a row: others' trees must not shrink for it.
+            costs.observeVerify(mainRows, streamRows, context, verified - begin - callersNanos);
         }
         if (!drafting.isEmpty()) {
             draft(decoder);
@@ -500,7 +503,7 @@ public final class Engine implements AutoCloseable {
         parts.clear();
         int decoding = 0;
         context = 0;
-        constraintNanos = 0;
+        callersNanos = 0;
         for (Sequence sequence : running) {
             sequence.verifies = sequence.decodes();
             decoding += sequence.verifies ? 1 : 0;
@@ -509,7 +512,7 @@ public final class Engine implements AutoCloseable {
         for (Sequence sequence : running) {
             if (sequence.verifies) {
                 sequence.growTree(builder, policy, schedule.rows(sequence, model.treeRows() / decoding));
-                constraintNanos += sequence.takeConstraintNanos();
+                callersNanos += sequence.takeConstraintNanos();
                 schedule.grant(sequence, sequence.tree.size());
                 parts.add(sequence.part);
             }
@@ -641,7 +644,9 @@ public final class Engine implements AutoCloseable {
         observePass(sequence, drafted, accepted, taken);
         if (sequence.ended().isPresent()) {
             FinishReason reason = sequence.ended().get();
+            long ending = System.nanoTime();
             end(schedule, sequence, request -> request.finish(reason));
+            callersNanos += System.nanoTime() - ending;
         } else if (sequence.wantsDraft) {
             int stream = sequence.streamRow[anchor];
             if (stream >= 0) {
