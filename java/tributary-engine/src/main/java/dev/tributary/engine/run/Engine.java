@@ -316,7 +316,7 @@ public final class Engine implements AutoCloseable {
     static void rehearse(LoadedModel model, BudgetPolicy policy, PassCosts costs, Request request) {
         Engine engine = new Engine("rehearsal", () -> model);
         Schedule schedule = new Schedule(model);
-        schedule.start(sequence(model, request));
+        schedule.start(sequence(model, request, System.nanoTime()));
         while (!schedule.isIdle()) {
             schedule.makeRoom();
             engine.step(model, schedule, policy, costs);
@@ -403,7 +403,9 @@ public final class Engine implements AutoCloseable {
     /** Lets whoever comes first among those that wait and those that were parked begin, or go on, if it fits. */
     private boolean beginNext(LoadedModel model, Schedule schedule) {
         Request head;
+        long turn; // of those that wait now: whoever is submitted from here on comes too late for it
         synchronized (this) {
+            turn = System.nanoTime();
             head = queue.peek();
             stepFigures.queued = queue.size();
         }
@@ -430,12 +432,13 @@ public final class Engine implements AutoCloseable {
         }
         // Not under the lock: a sequence begins by reading its whole prompt.
         beginning = Optional.of(head);
-        schedule.start(sequence(model, head));
+        schedule.start(sequence(model, head, turn));
         beginning = Optional.empty();
         return true;
     }
 
-    static Sequence sequence(LoadedModel model, Request request) {
+    /** A sequence whose turn came then. */
+    static Sequence sequence(LoadedModel model, Request request, long turn) {
         Sequence sequence = new Sequence(
                 request,
                 new SequenceCache(model.pages(), model.capacity().pages()),
@@ -445,7 +448,7 @@ public final class Engine implements AutoCloseable {
                 model.config().vocabularySize(),
                 model.contextTokens(),
                 model.adapterOf(request.options()));
-        sequence.start(System.nanoTime());
+        sequence.start(turn);
         return sequence;
     }
 

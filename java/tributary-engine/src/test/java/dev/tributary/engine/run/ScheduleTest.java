@@ -62,7 +62,7 @@ class ScheduleTest {
         for (int i = 0; i < SHARING; i++) {
             Request request = request(i, prompt(PREFIX_PAGES, 1, 10 + i), i < ahead ? 1000 : 0);
             assertTrue(schedule.admits(request));
-            Sequence sequence = Engine.sequence(model, request);
+            Sequence sequence = Engine.sequence(model, request, System.nanoTime());
             schedule.start(sequence);
             schedule.makeRoom();
             schedule.adopt(sequence);
