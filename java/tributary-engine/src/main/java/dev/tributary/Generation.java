@@ -117,8 +117,9 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
      * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
-     * @throws InsufficientMemoryException when the device had no memory left for its passes
+     * @throws InsufficientMemoryException when the device had no memory left for it
      * @throws ConstraintException when its constraint failed
+     * @throws IllegalStateException when a listener or a constraint of its model waits here for a text that has not ended
      */
     public String text() {
         return await(Request::text);
@@ -131,8 +132,9 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
      * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
-     * @throws InsufficientMemoryException when the device had no memory left for its passes
+     * @throws InsufficientMemoryException when the device had no memory left for it
      * @throws ConstraintException when its constraint failed
+     * @throws IllegalStateException when a listener or a constraint of its model waits here for a text that has not ended
      */
     public int[] tokens() {
         return await(Request::tokens);
@@ -144,9 +146,11 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @return natural logarithms of the probabilities of {@link #tokens()} under the model's own distribution, before
      *     temperature, penalties and filters; empty unless {@link GenerationOptions#logProbabilities()}
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
+     * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
-     * @throws InsufficientMemoryException when the device had no memory left for its passes
+     * @throws InsufficientMemoryException when the device had no memory left for it
      * @throws ConstraintException when its constraint failed
+     * @throws IllegalStateException when a listener or a constraint of its model waits here for a text that has not ended
      */
     public float[] logProbabilities() {
         return await(Request::logProbabilities);
@@ -164,8 +168,9 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
      * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
-     * @throws InsufficientMemoryException when the device had no memory left for its passes
+     * @throws InsufficientMemoryException when the device had no memory left for it
      * @throws ConstraintException when its constraint failed
+     * @throws IllegalStateException when a listener or a constraint of its model waits here for a text that has not ended
      */
     public FinishReason finishReason() {
         return await(Request::reason);
@@ -178,7 +183,9 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
      * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
-     * @throws InsufficientMemoryException when the device had no memory left for its passes
+     * @throws InsufficientMemoryException when the device had no memory left for it
+     * @throws ConstraintException when its constraint failed
+     * @throws IllegalStateException when a listener or a constraint of its model waits here for a text that has not ended
      * @throws ModelClosedException when the model was closed since
      */
     public List<PassTrace> trace() {
@@ -207,6 +214,9 @@ public final class Generation implements Iterable<String>, AutoCloseable {
      * @throws GenerationCancelledException when it was cancelled, or the waiting thread interrupted
      * @throws GenerationTimeoutException when its timeout was over
      * @throws DeviceException when the device failed
+     * @throws InsufficientMemoryException when the device had no memory left for it
+     * @throws ConstraintException when its constraint failed
+     * @throws IllegalStateException when a listener or a constraint of its model waits here for a text that has not ended
      */
     public List<PassTiming> timings() {
         return await(Request::passes).stream()
@@ -228,8 +238,8 @@ public final class Generation implements Iterable<String>, AutoCloseable {
 
     /**
      * The whole text as a future, completed on a thread of the common pool: exceptionally with
-     * {@link GenerationCancelledException}, {@link GenerationTimeoutException}, {@link DeviceException} or
-     * {@link InsufficientMemoryException}. From here on the generation runs to its end even when it is not reachable any more. Cancelling the future does not cancel the generation.
+     * {@link GenerationCancelledException}, {@link GenerationTimeoutException}, {@link DeviceException},
+     * {@link InsufficientMemoryException} or {@link ConstraintException}. From here on the generation runs to its end even when it is not reachable any more. Cancelling the future does not cancel the generation.
      *
      * @return a new future
      */

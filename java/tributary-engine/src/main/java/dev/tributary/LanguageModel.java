@@ -108,6 +108,7 @@ public final class LanguageModel implements AutoCloseable {
     /** Likewise, and lets a test see the logits behind each token. */
     Generation generate(String prompt, GenerationOptions options, Optional<Request.LogitObserver> observer) {
         Objects.requireNonNull(options, "options");
+        engine.requireOpen();
         return submit(new Request(tokenize(prompt), options, observer));
     }
 
@@ -127,6 +128,7 @@ public final class LanguageModel implements AutoCloseable {
      */
     public List<Generation> generateChoices(String prompt, GenerationOptions options, int choices) {
         Objects.requireNonNull(options, "options");
+        engine.requireOpen();
         return submit(tokenize(prompt), options, choices);
     }
 
@@ -313,6 +315,8 @@ public final class LanguageModel implements AutoCloseable {
     /**
      * Refuses new requests, cancels the running ones, waits for the device thread to end and frees everything.
      * Idempotent.
+     *
+     * @throws IllegalStateException when a listener or a constraint of this model calls it, which it would wait for
      */
     @Override
     public void close() {

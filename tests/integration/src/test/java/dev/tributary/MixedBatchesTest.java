@@ -50,11 +50,11 @@ class MixedBatchesTest {
         }
     }
 
-    /** What is asked for: each prompt has its own mixture, and every sixth a long text. */
+    /** What is asked for: each prompt has its own mixture, and every fourth a long text. */
     private static GenerationOptions options(int i, boolean greedy) {
         GenerationOptions.Builder options = GenerationOptions.builder()
-                .maxTokens(i % 6 == 0 ? 100 : 12 + i % 13)
-                .ignoreEndTokens(i % 6 == 0)
+                .maxTokens(i % 4 == 0 ? 110 : 12 + i % 13)
+                .ignoreEndTokens(i % 4 == 0)
                 .logProbabilities(i % 2 == 0)
                 .speculation(Speculation.off());
         if (!greedy) {
@@ -156,7 +156,7 @@ class MixedBatchesTest {
             assertEquals(model.pages(), model.freePages());
             assertEquals(0, stats.swappedBytes());
             assertTrue(cancelled > PROMPTS / 5);
-            assertTrue(stats.preemptions() > 10, stats.preemptions() + " preemptions");
+            assertTrue(stats.preemptions() > 5, stats.preemptions() + " preemptions");
             assertTrue(greedy || stats.recomputedTokens() > 0, "without host memory nothing was computed anew");
         }
     }

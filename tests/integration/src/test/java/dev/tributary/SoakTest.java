@@ -105,7 +105,7 @@ class SoakTest {
         }
         LanguageModel model = DemoModel.load(options.prefixSharing(true)
                 .cacheTokens(PAGES * 64)
-                .swapMemory(2 * page)
+                .swapMemory(page)
                 .queueCapacity(20)
                 .build());
         long begin = System.nanoTime();

@@ -122,12 +122,7 @@ public final class Engine implements AutoCloseable {
         LoadedModel model = model();
         requests.forEach(request -> requireRunnable(model, request));
         synchronized (this) {
-            if (poison != null) {
-                throw new DeviceException(String.valueOf(poison.getMessage()), poison);
-            }
-            if (closing) {
-                throw new ModelClosedException("the model is closed and takes no new requests");
-            }
+            requireOpen();
             int capacity = model.limits().queueCapacity();
             if (queue.size() > capacity - requests.size()) {
                 refused += requests.size();
@@ -141,6 +136,21 @@ public final class Engine implements AutoCloseable {
                 queue.add(request);
             }
             notifyAll();
+        }
+    }
+
+    /**
+     * Checks that there is somebody who would run a request.
+     *
+     * @throws ModelClosedException when the model is closed or closing
+     * @throws DeviceException when the device failed earlier
+     */
+    public synchronized void requireOpen() {
+        if (poison != null) {
+            throw new DeviceException(String.valueOf(poison.getMessage()), poison);
+        }
+        if (closing) {
+            throw new ModelClosedException("the model is closed and takes no new requests");
         }
     }
 
