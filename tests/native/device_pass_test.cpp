@@ -563,6 +563,91 @@ TEST_F(row_invariance, of_linears_for_any_count_of_rows_place_and_bound) {
     }
 }
 
+// A weight as wide as models', of which blocks take uneven shares, and two adapters whose rows lie among others.
+TEST_F(row_invariance, of_wide_linears_with_adapters) {
+    const uint32_t dtype = TRIB_DTYPE_BF16;
+    const int K = 192, N = 12288, inputs = 39, rank = 16;
+    for (const uint32_t epilogue : {TRIB_EPILOGUE_NONE, TRIB_EPILOGUE_SILU_GATE}) {
+        const bool gate = epilogue == TRIB_EPILOGUE_SILU_GATE;
+        const int outputs = gate ? N / 2 : N;
+        quick_values values(random, dtype, 1 / std::sqrt(K));
+        const packed_weight packed(ctx, dtype, gate ? TRIB_LAYOUT_PACKED_GATE : TRIB_LAYOUT_PACKED, N, K,
+                                   values(static_cast<size_t>(N) * K), {N / 2, N / 2});
+        std::vector<std::unique_ptr<packed_weight>> adapters;
+        std::vector<trib_lora> table;
+        for (int i = 0; i < 4; ++i) {  // two adapters of two parts
+            adapters.push_back(std::make_unique<packed_weight>(ctx, dtype, TRIB_LAYOUT_PACKED, rank, K,
+                                                               values(static_cast<size_t>(rank) * K)));
+            trib_lora entry{};
+            entry.a = adapters.back()->address();
+            adapters.push_back(std::make_unique<packed_weight>(ctx, dtype, TRIB_LAYOUT_PACKED, N / 2, rank,
+                                                               values(static_cast<size_t>(N / 2) * rank)));
+            entry.b = adapters.back()->address();
+            entry.rank = rank;
+            entry.scale = 2;
+            entry.dtype = dtype;
+            table.push_back(entry);
+        }
+        const device_array<trib_lora> lora(table);
+        quick_values operands(random, dtype, 1);
+        const std::vector<uint16_t> operand = operands(static_cast<size_t>(inputs) * K);
+        std::vector<std::vector<float>> expected(inputs);
+        for (const int rows : {1, 9, 33, 64, 65, 96, 128, 160, 200, 256, 300, 512}) {
+            sequence_spec sequence;
+            sequence.chunk = rows;
+            sequence.anchors = {0};
+            const ragged_step step(random, {sequence}, 2);
+            const int all = step.R + step.Q;
+            // Runs of rows without an adapter, with the first, with the second; an input always meets the same.
+            std::vector<int32_t> segments;
+            std::vector<int> sources(static_cast<size_t>(all));
+            std::vector<uint16_t> x(static_cast<size_t>(all) * K, 0xffff);
+            for (const int row : step.indices(TRIB_ROWS_ALL)) {
+                sources[row] = 3 * ((row + rows) % (inputs / 3)) + row / 7 % 3;
+                std::copy_n(operand.begin() + static_cast<int64_t>(sources[row]) * K, K,
+                            x.begin() + static_cast<int64_t>(row) * K);
+                const int adapter = sources[row] % 3 - 1;
+                if (segments.empty() || segments.back() != adapter || segments[segments.size() - 2] != row) {
+                    segments.insert(segments.end(), {row, row + 1, adapter});
+                } else {
+                    segments[segments.size() - 2] = row + 1;
+                }
+            }
+            const device_array<uint16_t> device_x(x);
+            const device_array<int32_t> device_segments(segments);
+            const device_array<int32_t> segment_count(std::vector<int32_t>{static_cast<int32_t>(segments.size() / 3)});
+            row_tensor y(all, 0, outputs);
+            trib_linear_params params{};
+            params.struct_size = sizeof params;
+            params.rows = TRIB_ROWS_ALL;
+            params.x = tensor_at(device_x.address(), dtype, 1, all, K);
+            params.weight = packed.tensor();
+            params.y = y.tensor();
+            params.epilogue = epilogue;
+            params.parts = 2;
+            params.part_columns[0] = params.part_columns[1] = N / 2;
+            params.adapters = 2;
+            params.max_rank = rank;
+            params.max_segments = static_cast<uint32_t>(segments.size() / 3);
+            params.lora_table = lora.address();
+            params.segments = device_segments.address();
+            params.segment_count = segment_count.address();
+            trib_step header = step.copy_of_header();
+            header.bound_main_rows = static_cast<uint32_t>(step.main_rows);
+            header.bound_stream_rows = static_cast<uint32_t>(step.stream_rows);
+            params.step = &header;
+            const workspace space(ctx, TRIB_OP_LINEAR, params);
+            ASSERT_TRUE(calls(trib_linear, ctx, params));
+            for (const int row : step.indices(TRIB_ROWS_ALL)) {
+                std::vector<float>& of_source = expected[sources[row]];
+                const std::vector<float> got = y.row(row);
+                if (of_source.empty()) of_source = got;
+                ASSERT_TRUE(same_bits(got, of_source)) << "epilogue " << epilogue << " row " << row << " of " << rows;
+            }
+        }
+    }
+}
+
 TEST_F(row_invariance, of_heads_for_any_count_of_rows_and_place) {
     const int V = 1500, hidden = 320, k = 16, inputs = 30;
     for (const uint32_t dtype : {TRIB_DTYPE_BF16, TRIB_DTYPE_F16}) {

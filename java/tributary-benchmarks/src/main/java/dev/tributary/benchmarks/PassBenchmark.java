@@ -76,6 +76,16 @@ public final class PassBenchmark implements Callable<Integer> {
     private int passes;
 
     @Option(
+            names = "--warm-up",
+            paramLabel = "N",
+            defaultValue = "6000",
+            description = {
+                "Passes of a tiny model before anything is measured, so that Java has compiled what a pass runs, as it has",
+                "in a server that has been up for a minute (default: ${DEFAULT-VALUE})."
+            })
+    private int warmUp;
+
+    @Option(
             names = "--seconds",
             paramLabel = "S",
             defaultValue = "1.5",
@@ -168,8 +178,8 @@ public final class PassBenchmark implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        if (rounds < 1 || passes < 4) {
-            throw new ConfigurationException("--rounds must be at least 1, --passes at least 4");
+        if (rounds < 1 || passes < 4 || warmUp < 0) {
+            throw new ConfigurationException("--rounds must be at least 1, --passes at least 4, --warm-up at least 0");
         }
         json.ifPresent(JsonFile::checkWritable);
         Map<String, Object> figures = new LinkedHashMap<>();
@@ -177,7 +187,9 @@ public final class PassBenchmark implements Callable<Integer> {
         figures.put("machine", Machine.current().figures());
         figures.put("started", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
         figures.put("roof_gigabytes_per_second", roof);
+        figures.put("warm_up_passes", warmUp);
         out.println(Machine.current().line());
+        warmUp();
         for (Shape shape : shapes) {
             measure(shape, figures);
         }
@@ -188,6 +200,28 @@ public final class PassBenchmark implements Callable<Integer> {
             System.err.println("tributary: a text was not what the model's weights say");
         }
         return asScripted ? 0 : 1;
+    }
+
+    /** Both kinds of pass in turns, as they will be measured. */
+    private void warmUp() throws IOException {
+        int rounds = warmUp / (2 * passes);
+        if (rounds == 0) {
+            return;
+        }
+        int room = (ScriptedLlama.ACCEPTED + 1) * (passes + 1) + 1;
+        int context = 64;
+        ScriptedLlama llama = Shape.TINY.llama(context + room);
+        LoadOptions load = LoadOptions.builder()
+                .prefixSharing(false)
+                .device(device)
+                .contextTokens(context + room)
+                .build();
+        try (ScratchDirectory scratch = ScratchDirectory.below(place(llama.fileBytes()))) {
+            llama.write(scratch.path(), tokenizer);
+            try (LanguageModel model = LanguageModel.load(scratch.path(), load)) {
+                new ForcedPasses(model, context, passes, rounds).measure();
+            }
+        }
     }
 
     private void measure(Shape shape, Map<String, Object> figures) throws IOException {
