@@ -198,12 +198,6 @@ __device__ __forceinline__ void prefetch_bulk(const void* global, uint32_t bytes
 
 // ---------------------------------------------------------------- clusters
 
-__device__ __forceinline__ int cluster_rank() {
-    uint32_t rank;
-    asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return static_cast<int>(rank);
-}
-
 // The barrier of all threads of a cluster, whole warps: what came before arrive() is seen behind wait().
 __device__ __forceinline__ void cluster_arrive() {
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");

@@ -28,17 +28,18 @@
 //     64 rows, 8 KV heads:   1k: 12.3 µs, floor 1.7;  4k: 18.8, 6.6;  16k: 41.1, 26.4;  64k: 120, 106
 //     64 rows, 32 KV heads:  1k: 16.6, 3.9;           4k: 32.0, 15;   16k: 77, 59;      64k: 269, 236
 //     160 rows, 8 KV heads:  4k: 43.7, 16.5;  16k: 104, 66
-//     1 row, 8 KV heads:     1k: 7.7, 0.9;    4k: 12.3, 3.7;  16k: 28.3, 14.8;  64k: 84, 59
+//     1 row, 8 KV heads:     1k: 7.8, 0.9;    4k: 11.0, 3.7;  16k: 25.9, 14.8;  64k: 80, 59
 //     1 row, 32 KV heads:    1k: 11.9, 3.7;   4k: 26.5, 14.8; 16k: 74, 59;      64k: 266, 236
 // At 64 rows and 1k a block takes 20,000 clocks behind its predecessor: 2,000 until its rows are known, 3,000 until the first
 // K is there, 5,500 for the tile, 2,500 until the state is published, 3,000 for the slowest of four blocks, 4,000 to merge.
-// One row of 8 KV heads is read by 64 multiprocessors, each of which takes no more than some 30 bytes a clock.
+// One row of a long context waits for the products of a strand, one behind the other; two blocks for each let more of the
+// memory be asked at a time.
 //
-// Numbers. A warpgroup does the same instructions for its 64 rows whatever the shape of the launch, the order of the merge is
-// fixed, and an empty state is an exact identity, so a row's bits depend on its query, its keys, its border and first
-// visible position only. A tile in which a row sees nothing leaves its state as it is: the maximum stays, the factor is 1, P
-// is 0. Values of keys that no row of the block sees may be anything, NaN too, and 0 · NaN is NaN: they are zeroed in shared
-// memory.
+// Numbers. A warpgroup does the same operations for its 64 rows whatever the shape of the launch (half the columns of V make
+// O += P V narrower, which changes no element of O), the order of the merge is fixed, and an empty state is an exact identity,
+// so a row's bits depend on its query, its keys, its border and first visible position only. A tile in which a row sees
+// nothing leaves its state as it is: the maximum stays, the factor is 1, P is 0. Values of keys that no row of the block sees
+// may be anything, NaN too, and 0 · NaN is NaN: they are zeroed in shared memory.
 #include <cuda.h>
 
 #include <type_traits>
@@ -61,7 +62,8 @@ constexpr int column_bytes = tile_keys * swizzle_row_bytes;      // one tile, 64
 constexpr int group_rows = 64;                                   // query rows of a warpgroup
 constexpr int greatest_slots = 8;
 constexpr int least_slots = 2;
-constexpr int page_batch = 16;  // tiles whose page numbers the producing warp holds, one page a lane
+constexpr int slots_of_parts = 4;  // where blocks share a strand: at 64k three take 10 % longer, and so do six
+constexpr int page_batch = 16;     // tiles whose page numbers the producing warp holds, one page a lane
 constexpr int single_warps = warpgroup_threads / 32;
 constexpr int few_rows = 32;        // query rows of a KV head that are few
 constexpr int batch_rows = 4;       // whose single keys a warp looks up together, at most
@@ -82,6 +84,8 @@ constexpr float minus_infinity = -__builtin_inff();
 
 constexpr int column_boxes(int d) { return (d + box_columns - 1) / box_columns; }
 constexpr int tile_bytes(int d) { return column_boxes(d) * column_bytes; }
+// Parts of whole boxes into which few rows' columns of V can be cut.
+constexpr int column_parts(int d) { return d == 2 * box_columns ? 2 : 1; }
 
 // The state of a row's single keys: o[d], m, l, in fp32.
 constexpr int state_bytes(int d) { return 4 * d + 16; }
@@ -97,7 +101,7 @@ constexpr int ml_offset(int d, int row) { return group_rows * 4 * d + row * 8; }
 
 // How the threads of a block share the work: `rows` × `ways` consuming warpgroups, of which those of one way have 64 query
 // rows each and the same keys, and those of different ways the same rows and different strands.
-template <int d, int rows_, int ways_>
+template <int d, int rows_, int ways_, bool clusters>
 struct block_shape {
     static constexpr int rows = rows_;
     static constexpr int ways = ways_;
@@ -106,6 +110,9 @@ struct block_shape {
     static constexpr int queries = group_rows * rows;
     static constexpr int query_box_bytes = queries * swizzle_row_bytes;
     static constexpr int query_bytes = column_boxes(d) * query_box_bytes;
+    // Blocks that share a strand: each has all of K and its part of the columns of V.
+    static constexpr int parts = consumers == 1 && !clusters ? column_parts(d) : 1;
+    static constexpr int columns = d / parts;
 };
 
 // What the kernel needs beyond the views.
@@ -144,6 +151,16 @@ struct block_work {
         return {first, first < high ? (high - 1 - first) / strands + 1 : 0};
     }
 };
+
+// Of this block: its part of the columns, and its first way's strand.
+template <class shape>
+__device__ __forceinline__ int part_of(const block_work& work) {
+    return shape::parts == 1 ? 0 : work.rank / strands;
+}
+template <class shape>
+__device__ __forceinline__ int first_strand_of(const block_work& work) {
+    return shape::parts == 1 ? work.rank : work.rank % strands;
+}
 
 // Single keys of a row as they are fetched: what lies beyond them, or is not visible, is the row's own key instead, with a
 // weight of 0. So no load hangs on a condition, and all are under way together.
@@ -266,7 +283,7 @@ __device__ __forceinline__ void produce(const attention_view& a, const strand_vi
     const int end_page = min((work.greatest_border + TRIB_PAGE_TOKENS - 1) / TRIB_PAGE_TOKENS, a.step.max_pages);
     ring_cursor cursor[shape::ways];
 #pragma unroll 1
-    for (int strand = work.rank; strand < strands; strand += s.blocks * shape::ways) {
+    for (int strand = first_strand_of<shape>(work); strand < strands; strand += s.blocks / shape::parts * shape::ways) {
         strand_tiles tiles[shape::ways];
         int pages[shape::ways];
         int value_pages[shape::ways][tile_pages];
@@ -289,14 +306,16 @@ __device__ __forceinline__ void produce(const attention_view& a, const strand_vi
                         uint64_t* const full = &guard.full[way][at.slot];
                         unsigned char* slot = memory + (way * s.slots + at.slot) * tile_bytes(d);
                         const int present = (page[0] >= 0 ? 1 : 0) + (page[1] >= 0 ? 1 : 0);
-                        barrier_arrive_expect(full, present * column_boxes(d) * box_bytes);
+                        const int first_box = value * part_of<shape>(work);
+                        const int boxes = value == 0 ? column_boxes(d) : column_boxes(shape::columns);
+                        barrier_arrive_expect(full, present * boxes * box_bytes);
                         for (int half = 0; half < tile_pages; ++half) {
                             if (page[half] >= 0) {
                                 const int row =
                                     ((page[half] * 2 + value) * a.kv_heads + work.kv_head) * TRIB_PAGE_TOKENS;
-                                for (int c = 0; c < column_boxes(d); ++c) {
-                                    tensor_copy(slot + c * column_bytes + half * box_bytes, cache, c * box_columns, row,
-                                                full);
+                                for (int c = 0; c < boxes; ++c) {
+                                    tensor_copy(slot + c * column_bytes + half * box_bytes, cache,
+                                                (first_box + c) * box_columns, row, full);
                                 }
                             }
                         }
@@ -388,11 +407,15 @@ __device__ __forceinline__ void mask_scores(float (&s)[tile_keys / 2], const vis
     }
 }
 
-// s becomes 2^(scale s − m) with the new maximum m of each row; l and m are updated, and `factor` = 2^(old m − new m).
+// s becomes 2^(scale s − m) with the new maximum m of each row; l and m are updated, and `factor` = 2^(old m − new m). Where
+// the warp has no rows of a half, all of that stays as it is, and s is whatever it was.
 __device__ __forceinline__ void soften(float (&s)[tile_keys / 2], float (&m)[2], float (&l)[2], float (&factor)[2],
-                                       float scale) {
+                                       float scale, const bool (&has_rows)[2]) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
+        if (!has_rows[half]) {
+            continue;
+        }
         float top = fmaxf(s[2 * half], s[2 * half + 1]);
 #pragma unroll
         for (int j = 1; j < tile_keys / 8; ++j) {
@@ -491,6 +514,7 @@ __device__ __forceinline__ void consume(const attention_view& a, const strand_vi
     const int column = 2 * (lane % 4);
     const int first_row =
         group_rows * row_group + static_cast<int>(threadIdx.x) % warpgroup_threads / 32 * 16 + lane / 4;
+    constexpr int columns = shape::columns;
     ring_cursor cursor;
     unsigned char* const ring = memory + way * s.slots * tile_bytes(d);
     const auto slot_of = [&](const ring_cursor& at) { return ring + at.slot * tile_bytes(d); };
@@ -510,35 +534,40 @@ __device__ __forceinline__ void consume(const attention_view& a, const strand_vi
         rows[half] = i < work.item.queries ? visible_keys{guard.first[i], border(guard.position[i])}
                                            : visible_keys{0, 0x7fffffff};
     }
+    // Softmax between two products is all that one warpgroup's tensor cores wait for, and with few rows most of it is of none.
+    constexpr bool leaves_out = shape::consumers == 1;
+    const int rows_of_warp = work.item.queries - (first_row - lane / 4);
+    const bool has_rows[2] = {!leaves_out || rows_of_warp > 0, !leaves_out || rows_of_warp > 8};
     constexpr int threads = shape::consumers * warpgroup_threads;
 #pragma unroll 1
-    for (int strand = work.rank + s.blocks * way; strand < strands; strand += s.blocks * shape::ways) {
+    for (int strand = first_strand_of<shape>(work) + s.blocks * way; strand < strands;
+         strand += s.blocks / shape::parts * shape::ways) {
         const strand_tiles tiles = work.tiles(strand);
         if (!merges_pairs<shape, clusters> && tiles.count == 0) {
             continue;
         }
-        float o[d / 2];
+        float o[columns / 2];
         float m[2] = {minus_infinity, minus_infinity};
         float l[2] = {0.0f, 0.0f};
 #pragma unroll
-        for (int i = 0; i < d / 2; ++i) {
+        for (int i = 0; i < columns / 2; ++i) {
             o[i] = 0.0f;
         }
         if (tiles.count > 0) {
             float score[tile_keys / 2];
             uint32_t p[tile_keys / 16][4];
-            float factor[2];
+            float factor[2] = {1.0f, 1.0f};
             const auto weigh = [&](int tile) {
                 const int begin = (tiles.first + tile * strands) * tile_keys;
                 if (begin < work.greatest_first || begin + tile_keys > work.least_border) {
                     mask_scores(score, rows, begin + column);
                 }
-                soften(score, m, l, factor, a.scale);
+                soften(score, m, l, factor, a.scale, has_rows);
             };
             const auto clear = [&](int tile, const ring_cursor& at) {
                 const int begin = (tiles.first + tile * strands) * tile_keys;
                 if (begin < work.least_first || begin + tile_keys > work.greatest_border) {
-                    zero_values<d, shape::rows * warpgroup_threads>(
+                    zero_values<columns, shape::rows * warpgroup_threads>(
                         slot_of(at), work.least_first - begin, work.greatest_border - begin, of_way, way_barrier + way);
                 }
             };
@@ -564,7 +593,7 @@ __device__ __forceinline__ void consume(const attention_view& a, const strand_vi
                 arrived(cursor);
                 clear(tile - 1, cursor);
                 product_fence();
-                multiply_values<T, d>(o, p, slot_of(cursor));
+                multiply_values<T, columns>(o, p, slot_of(cursor));
                 product_commit();
                 product_wait<1>();
                 keep_registers(score);
@@ -578,7 +607,7 @@ __device__ __forceinline__ void consume(const attention_view& a, const strand_vi
                 // A factor of 1 changes nothing, so whether a warp skips it is no matter of bits.
                 if (__any_sync(whole_warp, factor[0] != 1.0f || factor[1] != 1.0f)) {
 #pragma unroll
-                    for (int i = 0; i < d / 2; ++i) {
+                    for (int i = 0; i < columns / 2; ++i) {
                         o[i] *= factor[i / 2 % 2];
                     }
                 }
@@ -588,7 +617,7 @@ __device__ __forceinline__ void consume(const attention_view& a, const strand_vi
             arrived(cursor);
             clear(tiles.count - 1, cursor);
             product_fence();
-            multiply_values<T, d>(o, p, slot_of(cursor));
+            multiply_values<T, columns>(o, p, slot_of(cursor));
             product_commit();
             product_wait<0>();
             keep_registers(o);
@@ -664,13 +693,14 @@ __device__ __forceinline__ void consume(const attention_view& a, const strand_vi
         for (int half = 0; half < 2; ++half) {
             if (!merges_pairs<shape, clusters> || half == way) {
 #pragma unroll
-                for (int j = 0; j < d / 16; ++j) {
+                for (int j = 0; j < columns / 16; ++j) {
                     const int at = 8 * j + 2 * half;
                     const int thread = static_cast<int>(threadIdx.x) % warpgroup_threads;
-                    *reinterpret_cast<float4*>(state + piece_offset(d, half, j, thread)) = {o[at], o[at + 1], o[at + 4],
-                                                                                            o[at + 5]};
+                    const int piece = part_of<shape>(work) * (columns / 16) + j;
+                    *reinterpret_cast<float4*>(state + piece_offset(d, half, piece, thread)) = {o[at], o[at + 1],
+                                                                                                o[at + 4], o[at + 5]};
                 }
-                if (lane % 4 == 0) {
+                if (lane % 4 == 0 && part_of<shape>(work) == 0) {
                     const int row = first_row % group_rows + 8 * half;
                     *reinterpret_cast<float2*>(state + ml_offset(d, row)) = {m[half], l[half]};
                 }
@@ -1215,10 +1245,10 @@ __device__ __forceinline__ void merge(const attention_view& a, const finish_view
 // ---------------------------------------------------------------- kernel
 
 template <class T, int d, int rows, int ways, bool clusters>
-__global__ void __launch_bounds__((block_shape<d, rows, ways>::threads), 1)
+__global__ void __launch_bounds__((block_shape<d, rows, ways, clusters>::threads), 1)
     attend_strands(const __grid_constant__ attention_view a, const __grid_constant__ finish_view f,
                    const __grid_constant__ strand_view s, const __grid_constant__ CUtensorMap cache) {
-    using shape = block_shape<d, rows, ways>;
+    using shape = block_shape<d, rows, ways, clusters>;
     constexpr int consumer_warps = shape::consumers * warpgroup_threads / 32;
     extern __shared__ __align__(swizzle_atom_bytes) unsigned char memory[];
     unsigned char* const queries = memory + ways * s.slots * tile_bytes(d);
@@ -1247,7 +1277,9 @@ __global__ void __launch_bounds__((block_shape<d, rows, ways>::threads), 1)
         }
         __syncwarp();
         if (step.max_sequences == 1) {
-            prefetch_keys<ways>(a, work.kv_head, work.rank, s.blocks);
+            if (part_of<shape>(work) == 0) {
+                prefetch_keys<ways>(a, work.kv_head, work.rank, s.blocks / shape::parts);
+            }
         }
     }
     wait_for_predecessor();
@@ -1424,11 +1456,12 @@ constexpr int tile_cost = 3;
 constexpr int strand_cost = 4;
 
 // Blocks of at most 64 query rows are bound by bytes: their keys are read once, by as many multiprocessors as needed to keep
-// the memory busy. Clusters exchange states without global memory, but a GPU has room for few large ones (one with 132
-// multiprocessors for 66 of two and for 15 of eight, when a block fills a multiprocessor). With more rows, those of a short
-// context are latency and bytes of states, which 64 rows and two strands a block halve; those of a long one are arithmetic,
-// and two warpgroups share what a copy brings. Where eight blocks for each 128 rows are more than a GPU runs at once, fewer
-// blocks with more strands each may take fewer rounds: 160 rows of 8 KV heads run as 120 blocks of three strands.
+// the memory busy; where there are enough, two blocks share a strand, both with all of K, each with half the columns of V.
+// Clusters exchange states without global memory, but a GPU has room for few large ones (one with 132 multiprocessors for 66
+// of two and for 15 of eight, when a block fills a multiprocessor). With more rows, those of a short context are latency and
+// bytes of states, which 64 rows and two strands a block halve; those of a long one are arithmetic, and two warpgroups share
+// what a copy brings. Where eight blocks for each 128 rows are more than a GPU runs at once, fewer blocks with more strands
+// each may take fewer rounds: 160 rows of 8 KV heads run as 120 blocks of three strands.
 strand_plan plan_of(const attention_view& a, int multiprocessors) {
     const int64_t rows = a.bound_main + a.bound_stream;
     const int64_t sequences = min(rows, static_cast<int64_t>(a.step.max_sequences));
@@ -1459,7 +1492,10 @@ strand_plan plan_of(const attention_view& a, int multiprocessors) {
     }
     const int64_t pairs = attention_row_blocks(rows, a.step.max_sequences, a.group, group_rows) * a.kv_heads;
     if (pairs <= cluster_pairs) {
-        return {1, 1, tiles <= 4 ? 4 : 8, tiles <= cluster_tiles};
+        const int parts = column_parts(a.head_dim);
+        return tiles > cluster_tiles && pairs * strands * parts <= multiprocessors
+                   ? strand_plan{1, 1, strands * parts, false}
+                   : strand_plan{1, 1, tiles <= 4 ? 4 : 8, true};
     }
     const bool few = rows * a.group <= few_rows;
     if (tiles <= 4 && few && pairs <= 64) {
@@ -1470,13 +1506,14 @@ strand_plan plan_of(const attention_view& a, int multiprocessors) {
 
 template <class T, int d, int rows, int ways, bool clusters>
 trib_status launch_strands(context& context, const attention_view& a, const finish_view& f, strand_view s, int blocks) {
-    using shape = block_shape<d, rows, ways>;
+    using shape = block_shape<d, rows, ways, clusters>;
     CUtensorMap map;
     if (const trib_status status = encode_cache<T>(a, map); status != TRIB_OK) {
         return status;
     }
     constexpr int fixed = shape::query_bytes + static_cast<int>(sizeof(control));
-    s.slots = min((context.shared_memory - fixed) / (ways * tile_bytes(d)), greatest_slots);
+    s.slots = min((context.shared_memory - fixed) / (ways * tile_bytes(d)),
+                  shape::parts == 1 ? greatest_slots : slots_of_parts);
     s.blocks = blocks;
     const int64_t row_blocks =
         attention_row_blocks(a.bound_main + a.bound_stream, a.step.max_sequences, a.group, shape::queries);
