@@ -30,6 +30,9 @@ public final class BudgetPolicy {
     /** Where rows cost next to nothing a tree would grow to its limit: such paths are not worth the time to look at. */
     private static final double NEGLIGIBLE_PROBABILITY = 0.002;
 
+    /** Passes from one in which sequences may try whether drafting pays to the next, at most. */
+    private static final int TRIAL_PASSES = 32;
+
     private final PassCosts costs;
     private final int gamma;
     /** Of each adapter where acceptance is exact, then of each where it is typical: that lets more through. */
@@ -42,6 +45,8 @@ public final class BudgetPolicy {
     private double usualCost = 1.6;
     private double promisedTokens;
     private double relativeCost;
+    private int sinceTrials;
+    private boolean trials = true;
 
     /**
      * Nothing learnt yet.
@@ -157,6 +162,9 @@ public final class BudgetPolicy {
         }
         promisedTokens = 0;
         relativeCost = 0;
+        // Of many sequences one always begins, or ends a pause, and its draft delays them all: they try together.
+        trials = ++sinceTrials >= Math.min(parts.size(), TRIAL_PASSES);
+        sinceTrials = trials ? 0 : sinceTrials;
         if (drafted) {
             cutAdaptiveTrees(parts, rows, adaptiveNodes, context);
         }
@@ -189,7 +197,7 @@ public final class BudgetPolicy {
             case Speculation.Budget.None none -> false;
             case Speculation.Budget.Fixed fixed -> true;
             case Speculation.Budget.Adaptive adaptive -> {
-                part.paused = !part.habit.drafts();
+                part.paused = !part.habit.drafts(trials || usualTokens >= usualCost);
                 yield !part.paused;
             }
         };

@@ -47,11 +47,21 @@ final class DraftHabit {
         }
     }
 
-    /** {@return whether to draft after this pass} */
-    boolean drafts() {
-        if (waiting > 0) {
+    /**
+     * {@return whether to draft after this pass}
+     *
+     * @param trials whether a draft that may not pay may be made after this pass; if not, it waits for one after which it may
+     */
+    boolean drafts(boolean trials) {
+        if (waiting > 1) {
             waiting--;
-            return waiting == 0;
+            return false;
+        }
+        if (waiting == 1 || !tried) {
+            if (trials) {
+                waiting = 0;
+            }
+            return trials;
         }
         return true;
     }

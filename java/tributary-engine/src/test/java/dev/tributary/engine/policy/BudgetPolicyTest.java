@@ -70,6 +70,41 @@ class BudgetPolicyTest {
         assertTrue(decidedSize(policy, 0.5f, true) > usual);
     }
 
+    /** One draft delays all sequences of a pass: where drafting does not pay, those that begin try together, and seldom. */
+    @Test
+    void manySequencesTryTogether() {
+        int sequences = 32;
+        int length = 24;
+        BudgetPolicy policy = new BudgetPolicy(costs(100_000, 100_000, 300_000, 0.9), GAMMA, 1);
+        BudgetPolicy.Part[] parts = new BudgetPolicy.Part[sequences];
+        int[] age = new int[sequences];
+        int delayed = 0;
+        int tried = 0;
+        int passes = 2000;
+        for (int pass = 0; pass < passes; pass++) {
+            for (int i = 0; i < sequences; i++) {
+                if (parts[i] == null || age[i] == length) {
+                    parts[i] = chain(0.2f, 5, Speculation.adaptive());
+                    age[i] = pass == 0 ? i % length : 0;
+                }
+                age[i]++;
+            }
+            policy.decide(List.of(parts), 0);
+            int drafting = 0;
+            for (BudgetPolicy.Part part : parts) {
+                boolean drafts = policy.drafts(part);
+                part.drafted(drafts);
+                drafting += drafts ? 1 : 0;
+            }
+            if (pass >= passes / 2) {
+                delayed += drafting > 0 ? 1 : 0;
+                tried += drafting;
+            }
+        }
+        assertTrue(delayed <= passes / 2 / 20, delayed + " of " + passes / 2 + " passes are delayed by a draft");
+        assertTrue(tried > 2 * delayed, tried + " drafts in " + delayed + " passes");
+    }
+
     @Test
     void freeRowsAreAllTaken() {
         assertEquals(17, decidedSize(costs(1_000_000, 1, 1, 0.3), 0.9f));
